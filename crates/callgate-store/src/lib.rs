@@ -1,0 +1,20 @@
+//! The durable store: a log of receipts on disk, and the state folded from it.
+//!
+//! One thread writes. It takes every entry that waits, checks and applies each, closes the group with a signed
+//! checkpoint, writes it with one write and one sync, and only then answers. A failed write or sync stops the store
+//! for good. Opening replays the log and refuses to start on anything a crash does not explain;
+//! `docs/spec/segment.md` says what that is.
+//!
+//! This crate must never know policy, receipts' contents, HTTP or MCP. Files are reached through [`Fs`] only.
+
+mod error;
+mod fold;
+mod fs;
+mod options;
+
+pub use error::{CommitError, KeyringError, OpenError, ReadError, StoreFailure};
+pub use fold::{CheckpointSigner, Durable, Entry, Fold, FoldError, StoredReceipt};
+pub use fs::{File, Fs, Lock, LockError};
+#[cfg(feature = "mutants")]
+pub use options::Mutant;
+pub use options::Options;
