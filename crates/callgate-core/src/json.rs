@@ -314,8 +314,8 @@ impl Reader<'_> {
 /// The number, if its decimal value is exactly the one its double prints as.
 fn exact_number(text: &str) -> Option<Value> {
     let exact: Decimal = text.parse().ok()?;
-    if let Some(number) = exact.to_i64() {
-        return (number.unsigned_abs() <= MAX_SAFE_INTEGER.unsigned_abs()).then_some(Value::Int(number));
+    if let Some(number) = exact.to_i64().filter(|n| n.unsigned_abs() <= MAX_SAFE_INTEGER.unsigned_abs()) {
+        return Some(Value::Int(number));
     }
     let double: f64 = text.parse().ok()?;
     (Decimal::from_f64(double).ok()? == exact).then_some(Value::Decimal(exact))
@@ -365,6 +365,7 @@ mod tests {
         assert_eq!(read("-0"), Ok(Value::Int(0)));
         assert_eq!(read("50.01"), Ok(Value::Decimal("50.01".parse().unwrap())));
         assert_eq!(read("9007199254740991"), Ok(Value::Int(MAX_SAFE_INTEGER)));
+        assert_eq!(read("1e16"), Ok(Value::Decimal("1e16".parse().unwrap())));
         assert!(read("6.62607015e-34").is_ok());
     }
 

@@ -3,7 +3,17 @@
 //! Nothing here reads a clock, draws a random number, opens a file or talks to a network: time,
 //! identity and state come in as data, a decision goes out as data. No function panics.
 
+pub mod constraint;
+pub mod contract;
 pub mod decimal;
+pub mod decision;
 pub mod digest;
+pub mod facts;
+pub mod fields;
+pub mod index;
 pub mod json;
+pub mod name;
+pub mod pattern;
+pub mod request;
+pub mod rule;
 pub mod value;

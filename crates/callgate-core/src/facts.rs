@@ -1,0 +1,63 @@
+//! What a decision consulted beside the request: identity, time and state, as plain data.
+//!
+//! Facts are recorded with every receipt, so that the same decision can be made again.
+
+use serde::{Deserialize, Serialize};
+
+/// Who presented the request, as the gate established it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Credential {
+    /// A key of one agent. The request's agent, and its tenant and team if it names them, must be these.
+    Agent {
+        /// The key's agent.
+        agent: String,
+        /// The key's tenant.
+        tenant: String,
+        /// The key's team, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
+    },
+    /// An enforcement point that the operator started on this machine; what it says of the agent is believed.
+    Local,
+    /// No authentication, on loopback only (`--dev`).
+    Development,
+}
+
+/// Where a session stands in its contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// The contract's id.
+    pub contract: String,
+    /// The step last allowed.
+    pub step: String,
+    /// Whether that ended the session.
+    pub sealed: bool,
+}
+
+/// What is known of the request's session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionFacts {
+    /// How many receipts the session has; a decision holds only while this stays.
+    pub version: u64,
+    /// Its place in a contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}
+
+/// Everything one decision consulted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Who presented the request.
+    pub credential: Credential,
+    /// The gate's clock, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    /// Whether the nonce was used before in this session.
+    pub nonce_used: bool,
+    /// The session, if it was seen before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionFacts>,
+}
