@@ -15,7 +15,8 @@ pub struct FieldError {
 impl FieldError {
     /// A problem with the field at `path`; the empty path is the whole document.
     #[must_use]
-    pub fn new(path: &str, problem: String) -> Self {
+    pub fn new(path: &str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
         let problem =
             if path.is_empty() { format!("the request: {problem}") } else { format!("`{path}`: {problem}") };
         Self { problem }

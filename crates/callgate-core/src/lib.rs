@@ -3,8 +3,10 @@
 //! Nothing here reads a clock, draws a random number, opens a file or talks to a network: time,
 //! identity and state come in as data, a decision goes out as data. No function panics.
 
+pub mod catalogue;
 pub mod constraint;
 pub mod contract;
+pub mod decide;
 pub mod decimal;
 pub mod decision;
 pub mod digest;
@@ -12,8 +14,12 @@ pub mod facts;
 pub mod fields;
 pub mod index;
 pub mod json;
+pub mod module;
 pub mod name;
 pub mod pattern;
 pub mod request;
 pub mod rule;
+pub mod settle;
+pub mod snapshot;
+pub mod state;
 pub mod value;

@@ -1,0 +1,210 @@
+//! The decision: normalise, evaluate, settle. Pure, total, bounded.
+//!
+//! Same snapshot, request and facts give the same bytes, now or when an auditor replays them.
+
+use std::sync::Arc;
+
+use crate::contract;
+use crate::decision::{Code, Decision, Reason};
+use crate::facts::{Credential, Facts};
+use crate::module::Evaluation;
+use crate::name::Name;
+use crate::request::Request;
+use crate::rule::{Rule, Specificity, Step, Verdict};
+use crate::settle::{Settled, settle};
+use crate::snapshot::Snapshot;
+use crate::state::{DecisionDelta, NonceUse, SessionKey};
+
+/// What was asked: a request, or bytes that are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// A parsed request.
+    Request(Box<Request>),
+    /// Something else, and why.
+    Malformed(String),
+}
+
+/// A decision with everything a receipt binds.
+#[derive(Debug)]
+pub struct Decided {
+    /// The request as decided: identity from the credential, tags from the catalogue.
+    pub ask: Ask,
+    /// The combined answer.
+    pub settled: Settled,
+    /// The state change it makes.
+    pub effects: DecisionDelta,
+    /// How each candidate rule came out: the explanation.
+    pub trace: Vec<Step>,
+    /// Until when an allow may be acted on, milliseconds since 1970 UTC.
+    pub expires_at_ms: i64,
+}
+
+impl Decided {
+    /// The rule that decided.
+    #[must_use]
+    pub fn matched(&self) -> Option<&Arc<Rule>> {
+        self.settled.matched.as_ref()
+    }
+}
+
+/// Decides. The request comes back in [`Decided::ask`] as it was normalised; deciding that again
+/// with the same facts gives the same decision.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, ask: Ask, facts: &Facts) -> Decided {
+    match ask {
+        Ask::Malformed(problem) => malformed(snapshot, problem, facts),
+        Ask::Request(request) => decide_request(snapshot, request, facts),
+    }
+}
+
+fn add(now_ms: i64, span_ms: u64) -> i64 {
+    now_ms.saturating_add(i64::try_from(span_ms).unwrap_or(i64::MAX))
+}
+
+fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
+    let denials = vec![Reason::guard(Code::InvalidRequest, problem.clone())];
+    Decided {
+        settled: refused(denials),
+        effects: DecisionDelta::nothing(facts.now_ms),
+        ask: Ask::Malformed(problem),
+        trace: Vec::new(),
+        expires_at_ms: add(facts.now_ms, snapshot.defaults.permit_ttl_ms),
+    }
+}
+
+/// A denial by guards alone.
+fn refused(reasons: Vec<Reason>) -> Settled {
+    Settled {
+        decision: Decision::Deny,
+        code: reasons.first().and_then(|reason| reason.code),
+        reasons,
+        matched: None,
+        constraints: crate::constraint::Constraints::default(),
+        approval: None,
+        retry_after_ms: None,
+    }
+}
+
+fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts) -> Decided {
+    let expires_at_ms = add(facts.now_ms, snapshot.defaults.permit_ttl_ms);
+    if let Err(reason) = identify(&mut request, &facts.credential) {
+        // Someone else's session must not be touched, so nothing but the receipt is left.
+        return Decided {
+            settled: refused(vec![reason]),
+            effects: DecisionDelta::nothing(facts.now_ms),
+            ask: Ask::Request(request),
+            trace: Vec::new(),
+            expires_at_ms,
+        };
+    }
+    snapshot.catalogue.tag(&mut request);
+    let mut denials = guards(snapshot, &request, facts);
+    let ruling = contract::apply(&snapshot.contracts, &request, facts.session.as_ref());
+    denials.extend(ruling.denials);
+    let mut evaluation = Evaluation::default();
+    for module in &snapshot.modules {
+        module.evaluate(&request, facts, &mut evaluation);
+    }
+    let Evaluation { mut verdicts, trace } = evaluation;
+    verdicts.extend(ruling.permits.map(|rule| Verdict {
+        rule,
+        specificity: Specificity::default(),
+        error: None,
+    }));
+    let settled = settle(denials, verdicts, &request, &snapshot.defaults);
+    let advance = ruling.advance.filter(|_| settled.decision.permits());
+    let effects = DecisionDelta {
+        advance,
+        nonce: nonce_use(snapshot, &request, facts),
+        open_until_ms: settled.decision.permits().then(|| add(facts.now_ms, OPEN_MS)),
+        key: Some(SessionKey::of(&request)),
+        team: request.agent.team.as_ref().map(|team| team.as_str().to_owned()),
+        version: facts.session.as_ref().map_or(0, |session| session.version),
+        ..DecisionDelta::nothing(facts.now_ms)
+    };
+    Decided { ask: Ask::Request(request), settled, effects, trace, expires_at_ms }
+}
+
+/// How long an allowed action waits for its outcome: a day.
+const OPEN_MS: u64 = 24 * 60 * 60 * 1000;
+
+impl DecisionDelta {
+    /// No effect but the clock.
+    const fn nothing(now_ms: i64) -> Self {
+        Self {
+            advance: None,
+            key: None,
+            nonce: None,
+            now_ms,
+            open_until_ms: None,
+            slot: None,
+            team: None,
+            version: 0,
+        }
+    }
+}
+
+/// Takes identity from the credential; a request that claims another is refused.
+fn identify(request: &mut Request, credential: &Credential) -> Result<(), Reason> {
+    let Credential::Agent { agent, tenant, team } = credential else { return Ok(()) };
+    let claims = |what: &str, claimed: &str, held: &str| {
+        let message = format!("the request says {what} `{claimed}`, the key is for {what} `{held}`");
+        Reason::guard(Code::InvalidRequest, message)
+    };
+    if request.agent.id.as_str() != agent {
+        return Err(claims("agent", request.agent.id.as_str(), agent));
+    }
+    if request.tenant.as_str() != tenant {
+        return Err(claims("tenant", request.tenant.as_str(), tenant));
+    }
+    match (&request.agent.team, team) {
+        (Some(claimed), Some(held)) if claimed.as_str() != held => {
+            Err(claims("team", claimed.as_str(), held))
+        }
+        (Some(claimed), None) => {
+            let message =
+                format!("the request says team `{claimed}`, the key has no team; register it with one");
+            Err(Reason::guard(Code::InvalidRequest, message))
+        }
+        (None, Some(held)) => {
+            request.agent.team = Name::new(held).ok();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Freshness and nonce.
+fn guards(snapshot: &Snapshot, request: &Request, facts: &Facts) -> Vec<Reason> {
+    let mut denials = Vec::new();
+    let window = snapshot.defaults.freshness_ms;
+    match request.ts_ms {
+        Some(ts) if ts.abs_diff(facts.now_ms) > window => {
+            let away = ts.abs_diff(facts.now_ms);
+            let message =
+                format!("`ts_ms` is {away} ms away from the gate's clock; {window} ms are accepted");
+            denials.push(Reason::guard(Code::StaleTimestamp, message));
+        }
+        _ => {}
+    }
+    if facts.nonce_used {
+        denials.push(Reason::guard(
+            Code::ReplayNonce,
+            "the nonce was used before in this session; send a new one",
+        ));
+    }
+    if snapshot.defaults.require_nonce && request.nonce.is_none() {
+        let message = "this policy requires `nonce` and `ts_ms` on every request";
+        denials.push(Reason::guard(Code::InvalidRequest, message));
+    }
+    denials
+}
+
+/// A nonce is used up by any decision on it, and remembered until `ts_ms` is stale for certain.
+fn nonce_use(snapshot: &Snapshot, request: &Request, facts: &Facts) -> Option<NonceUse> {
+    let value = request.nonce.clone().filter(|_| !facts.nonce_used)?;
+    let latest = facts.now_ms.max(request.ts_ms.unwrap_or(facts.now_ms));
+    // A stale request cannot be accepted again, so its nonce need not be remembered for ever.
+    let bounded = latest.min(add(facts.now_ms, snapshot.defaults.freshness_ms));
+    Some(NonceUse { until_ms: add(bounded, snapshot.defaults.freshness_ms), value })
+}

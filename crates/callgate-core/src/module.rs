@@ -1,0 +1,28 @@
+//! A module: one policy engine's compiled part of a snapshot.
+
+use std::fmt::Debug;
+
+use crate::facts::Facts;
+use crate::request::Request;
+use crate::rule::{Step, Verdict};
+
+/// What the modules found; filled once per decision, read by `settle` and shown as the explanation.
+#[derive(Debug, Default)]
+pub struct Evaluation {
+    /// The verdicts of the rules that matched, or could not be evaluated.
+    pub verdicts: Vec<Verdict>,
+    /// Every candidate rule and how far it came.
+    pub trace: Vec<Step>,
+}
+
+/// One policy engine over a compiled bundle.
+///
+/// An implementation is pure, total and bounded: same request and facts, same verdicts; no clock,
+/// no randomness, no I/O, no panic. A rule that cannot be evaluated gives a verdict with an error.
+pub trait Module: Debug + Send + Sync {
+    /// The engine's name in traces, such as `rules`.
+    fn name(&self) -> &'static str;
+
+    /// Adds this module's verdicts on `request`.
+    fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation);
+}

@@ -1,0 +1,194 @@
+//! Settling: guards and verdicts become one decision.
+//!
+//! Any deny wins. Otherwise the verdicts with the highest priority, then the most specific, decide;
+//! among equals the most restrictive wins; no invariant is outranked. No verdict: deny.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use crate::constraint::Constraints;
+use crate::decision::{Code, Decision, Reason};
+use crate::request::Request;
+use crate::rule::{ApprovalTerms, Rule, Specificity, Verdict};
+use crate::snapshot::Defaults;
+
+/// The combined answer, before effects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The answer.
+    pub decision: Decision,
+    /// Why it is not a plain allow.
+    pub code: Option<Code>,
+    /// Every contribution: denials by code, then rules as they rank.
+    pub reasons: Vec<Reason>,
+    /// The rule that decided.
+    pub matched: Option<Arc<Rule>>,
+    /// What must be enforced if it runs; empty for a deny.
+    pub constraints: Constraints,
+    /// Who must agree.
+    pub approval: Option<ApprovalTerms>,
+    /// When to ask again.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// A verdict's place in the order of combining.
+fn rank(verdict: &Verdict) -> (bool, i32, Specificity, Decision) {
+    // A contract permits below every rule, so that any rule can restrict it.
+    let speaks = verdict.rule.module != "contract";
+    (speaks, verdict.rule.priority, verdict.specificity, verdict.rule.effect)
+}
+
+/// Combines failed guards and verdicts into one decision.
+#[must_use]
+pub fn settle(
+    denials: Vec<Reason>,
+    mut verdicts: Vec<Verdict>,
+    request: &Request,
+    defaults: &Defaults,
+) -> Settled {
+    // Ids break ties, so that neither file order nor rule order shows.
+    verdicts.sort_by(|a, b| rank(b).cmp(&rank(a)).then_with(|| a.rule.id.cmp(&b.rule.id)));
+    let mut denials = denials;
+    denials.extend(verdicts.iter().filter_map(denial));
+    let deciding = deciding(&verdicts);
+    if denials.is_empty() {
+        match deciding {
+            None => denials.push(no_match(&verdicts)),
+            Some(_) => denials.extend(unenforceable(&merged(&verdicts, defaults), request)),
+        }
+    }
+    let permitting = reasons_of(&verdicts);
+    match deciding.filter(|_| denials.is_empty()) {
+        Some(verdict) => decided(&verdict.rule, &verdicts, permitting, defaults),
+        None => denied(denials, permitting, &verdicts),
+    }
+}
+
+/// A deny, or a restrictive rule that could not be evaluated: both deny.
+fn denial(verdict: &Verdict) -> Option<Reason> {
+    let rule = &verdict.rule;
+    let reason = |code, message| {
+        Some(Reason {
+            code: Some(code),
+            rule: Some(Arc::clone(&rule.id)),
+            source: Some(rule.source.clone()),
+            message,
+        })
+    };
+    match (&verdict.error, rule.effect) {
+        (None, Decision::Deny) => reason(Code::DeniedByRule, rule.message()),
+        (Some(error), effect) if !effect.permits() => {
+            reason(Code::PolicyError, format!("rule `{}` could not be evaluated: {error}", rule.id))
+        }
+        _ => None,
+    }
+}
+
+/// The verdict that decides among those that are neither denials nor errors.
+fn deciding(verdicts: &[Verdict]) -> Option<&Verdict> {
+    let sound = || verdicts.iter().filter(|v| v.error.is_none() && v.rule.effect != Decision::Deny);
+    // `verdicts` is sorted by rank, highest first.
+    let winner = sound().next()?;
+    let strictest = sound().filter(|v| v.rule.invariant).max_by_key(|v| (v.rule.effect, Reverse(&v.rule.id)));
+    Some(strictest.filter(|v| v.rule.effect > winner.rule.effect).unwrap_or(winner))
+}
+
+/// The tightest of the defaults and of every verdict's constraints. A constraining rule that could
+/// not be evaluated still constrains.
+fn merged(verdicts: &[Verdict], defaults: &Defaults) -> Constraints {
+    let mut all = defaults.constraints.clone();
+    for verdict in verdicts.iter().filter(|v| v.rule.effect != Decision::Deny) {
+        all.merge(&verdict.rule.constraints);
+    }
+    all
+}
+
+fn unenforceable<'a>(
+    constraints: &'a Constraints,
+    request: &'a Request,
+) -> impl Iterator<Item = Reason> + 'a {
+    constraints.kinds().filter(|kind| !request.enforces(kind.as_str())).map(|kind| {
+        let message = format!(
+            "the enforcement point does not enforce `{kind}`; list it in `pep.enforces` where it does"
+        );
+        Reason::guard(Code::ConstraintUnenforceable, message)
+    })
+}
+
+fn no_match(verdicts: &[Verdict]) -> Reason {
+    let failed = verdicts.iter().find_map(|v| v.error.as_ref().map(|error| (v, error)));
+    match failed {
+        Some((verdict, error)) => Reason {
+            code: Some(Code::PolicyError),
+            rule: Some(Arc::clone(&verdict.rule.id)),
+            source: Some(verdict.rule.source.clone()),
+            message: format!(
+                "rule `{}` could not be evaluated, so it does not permit: {error}",
+                verdict.rule.id
+            ),
+        },
+        None => Reason::guard(Code::NoPolicyMatch, "no rule or contract speaks of this request"),
+    }
+}
+
+/// The sound verdicts that did not deny, as reasons, in order of rank.
+fn reasons_of(verdicts: &[Verdict]) -> Vec<Reason> {
+    let sound = verdicts.iter().filter(|v| v.error.is_none() && v.rule.effect != Decision::Deny);
+    sound
+        .map(|v| Reason {
+            code: code_of(v.rule.effect),
+            rule: Some(Arc::clone(&v.rule.id)),
+            source: Some(v.rule.source.clone()),
+            message: v.rule.message(),
+        })
+        .collect()
+}
+
+const fn code_of(effect: Decision) -> Option<Code> {
+    match effect {
+        Decision::Throttle => Some(Code::RateExceeded),
+        Decision::RequireApproval => Some(Code::ApprovalRequired),
+        Decision::Deny => Some(Code::DeniedByRule),
+        Decision::Allow | Decision::AllowWithConstraints => None,
+    }
+}
+
+fn decided(rule: &Arc<Rule>, verdicts: &[Verdict], reasons: Vec<Reason>, defaults: &Defaults) -> Settled {
+    let constraints = merged(verdicts, defaults);
+    let decision = match rule.effect {
+        Decision::Allow if !constraints.is_empty() => Decision::AllowWithConstraints,
+        effect => effect,
+    };
+    let throttled = decision == Decision::Throttle;
+    let terms =
+        || ApprovalTerms { reviewers: Vec::new(), quorum: 1, expires_ms: defaults.approval_expires_ms };
+    Settled {
+        decision,
+        code: code_of(decision),
+        reasons,
+        matched: Some(Arc::clone(rule)),
+        constraints,
+        approval: (decision == Decision::RequireApproval)
+            .then(|| rule.approval.clone().unwrap_or_else(terms)),
+        retry_after_ms: throttled.then(|| rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)),
+    }
+}
+
+fn denied(mut denials: Vec<Reason>, others: Vec<Reason>, verdicts: &[Verdict]) -> Settled {
+    // Stable: within a code, guards come before rules and rules stay as they rank.
+    denials.sort_by_key(|reason| reason.code);
+    let first = denials.first();
+    let code = first.and_then(|reason| reason.code);
+    let by = first.and_then(|reason| reason.rule.clone());
+    let matched = verdicts.iter().find(|v| Some(&v.rule.id) == by.as_ref()).map(|v| Arc::clone(&v.rule));
+    denials.extend(others);
+    Settled {
+        decision: Decision::Deny,
+        code,
+        reasons: denials,
+        matched,
+        constraints: Constraints::default(),
+        approval: None,
+        retry_after_ms: None,
+    }
+}

@@ -1,0 +1,367 @@
+//! Live state: a fold of the log, and the deltas it is folded from.
+//!
+//! Nothing else changes state. [`State::apply`] is total: a delta that [`State::check`] accepted
+//! always applies. A delta is written as canonical JSON beside its receipt and bound by its digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Credential, Facts, Position, SessionFacts};
+use crate::request::Request;
+
+/// Names one session: unique for one agent of one tenant. An empty id stands for requests without one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionKey {
+    /// The agent.
+    pub agent: String,
+    /// The session's id.
+    pub session: String,
+    /// The tenant.
+    pub tenant: String,
+}
+
+impl SessionKey {
+    /// The session of `request`.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        Self {
+            agent: request.agent.id.as_str().to_owned(),
+            session: request.session.id.as_ref().map_or_else(String::new, |id| id.as_str().to_owned()),
+            tenant: request.tenant.as_str().to_owned(),
+        }
+    }
+
+    /// Whether receipts of this session form a chain; requests without a session do not.
+    #[must_use]
+    pub fn is_chained(&self) -> bool {
+        !self.session.is_empty()
+    }
+}
+
+/// What one session has come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// How many receipts it has.
+    pub version: u64,
+    /// Its place in a contract.
+    pub position: Option<Position>,
+    /// SHA-256 of its last receipt's payload.
+    pub last: Option<[u8; 32]>,
+}
+
+/// An allowed action whose outcome has not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAction {
+    /// SHA-256 of the decision receipt's payload.
+    pub payload_sha256: [u8; 32],
+    /// Whose it is.
+    pub key: SessionKey,
+    /// The team, for the outcome's receipt.
+    pub team: Option<String>,
+}
+
+/// A snapshot that was in force, as the log names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotRef {
+    /// `sha256:…` of the bundle.
+    pub digest: String,
+    /// The short version, `v1` upwards.
+    pub version: u64,
+}
+
+/// A registered API key; only its hash is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    /// The agent it speaks for.
+    pub agent: String,
+    /// The key's public name.
+    pub id: String,
+    /// Lower-case hex SHA-256 of the key's secret.
+    pub sha256: String,
+    /// The agent's team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The agent's tenant.
+    pub tenant: String,
+}
+
+/// One change of state, recorded with its receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Delta {
+    /// A decision's effects.
+    Decision(DecisionDelta),
+    /// An outcome closes an open action.
+    Outcome(OutcomeDelta),
+    /// A snapshot comes into force.
+    SnapshotActivated(SnapshotRef),
+    /// A key is registered.
+    KeyCreated(ApiKey),
+    /// A key is no longer accepted.
+    KeyRevoked {
+        /// The key's public name.
+        id: String,
+    },
+    /// The key ring slot of a session was erased: its requests cannot be read again.
+    SessionErased(SessionKey),
+    /// A receipt that changes nothing, such as the log's first.
+    Noted {},
+}
+
+/// The effects of one decision. The versions are those its facts were read at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionDelta {
+    /// Where the session stands now, if the decision moved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advance: Option<Position>,
+    /// The session; `None` for a request too malformed to have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SessionKey>,
+    /// The nonce this request used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<NonceUse>,
+    /// The clock of the decision.
+    pub now_ms: i64,
+    /// Whether an action is now open, until its outcome or this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until_ms: Option<i64>,
+    /// The key ring slot that seals this session's requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u64>,
+    /// The agent's team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The session's receipts when the facts were read.
+    pub version: u64,
+}
+
+/// A nonce and how long it must be remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NonceUse {
+    /// Until when, milliseconds since 1970 UTC.
+    pub until_ms: i64,
+    /// The nonce.
+    pub value: String,
+}
+
+/// Closes an open action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomeDelta {
+    /// The decision receipt's index.
+    pub decision: u64,
+    /// Whose session it is.
+    pub key: SessionKey,
+    /// The session's receipts when the facts were read.
+    pub version: u64,
+}
+
+/// What changed between reading facts and committing; the shell decides again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The session got another receipt.
+    #[error("the session moved on")]
+    Session,
+    /// The nonce was used.
+    #[error("the nonce was used")]
+    Nonce,
+    /// The action is closed or unknown.
+    #[error("the action is closed or unknown")]
+    Action,
+    /// A snapshot version or key id is taken, or the key is unknown.
+    #[error("the registry moved on")]
+    Registry,
+}
+
+/// The fold of a log.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    sessions: BTreeMap<SessionKey, Session>,
+    nonces: BTreeMap<(SessionKey, String), i64>,
+    nonce_ends: BTreeMap<(i64, SessionKey, String), ()>,
+    open: BTreeMap<u64, OpenAction>,
+    open_ends: BTreeMap<(i64, u64), ()>,
+    slots: BTreeMap<SessionKey, u64>,
+    next_slot: u64,
+    snapshots: Vec<SnapshotRef>,
+    keys: BTreeMap<String, ApiKey>,
+    latest_ms: i64,
+}
+
+impl State {
+    /// The facts a decision on `request` consults.
+    #[must_use]
+    pub fn facts(&self, request: Option<&Request>, credential: Credential, now_ms: i64) -> Facts {
+        let key = request.map(SessionKey::of);
+        let nonce = request.and_then(|r| r.nonce.clone());
+        let nonce_used = key.clone().zip(nonce).is_some_and(|at| self.nonces.contains_key(&at));
+        let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
+        let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
+        Facts { credential, now_ms, nonce_used, session }
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn session(&self, key: &SessionKey) -> Option<&Session> {
+        self.sessions.get(key)
+    }
+
+    /// An allowed action whose outcome has not come.
+    #[must_use]
+    pub fn open_action(&self, decision: u64) -> Option<&OpenAction> {
+        self.open.get(&decision)
+    }
+
+    /// The key ring slot of a session.
+    #[must_use]
+    pub fn slot(&self, key: &SessionKey) -> Option<u64> {
+        self.slots.get(key).copied()
+    }
+
+    /// The first key ring slot no receipt has used.
+    #[must_use]
+    pub const fn next_slot(&self) -> u64 {
+        self.next_slot
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn active_snapshot(&self) -> Option<&SnapshotRef> {
+        self.snapshots.last()
+    }
+
+    /// All snapshots that were in force, oldest first.
+    #[must_use]
+    pub fn snapshots(&self) -> &[SnapshotRef] {
+        &self.snapshots
+    }
+
+    /// The registered keys by public name.
+    #[must_use]
+    pub const fn keys(&self) -> &BTreeMap<String, ApiKey> {
+        &self.keys
+    }
+
+    /// The clock of the latest decision: a gate's clock never goes back behind it.
+    #[must_use]
+    pub const fn latest_ms(&self) -> i64 {
+        self.latest_ms
+    }
+
+    /// Whether the facts that led to `delta` still hold.
+    ///
+    /// # Errors
+    /// What moved on.
+    pub fn check(&self, delta: &Delta) -> Result<(), Conflict> {
+        match delta {
+            Delta::Decision(decision) => self.check_decision(decision),
+            Delta::Outcome(outcome) => {
+                self.check_version(&outcome.key, outcome.version)?;
+                let open = self.open.get(&outcome.decision).filter(|open| open.key == outcome.key);
+                open.map(|_| ()).ok_or(Conflict::Action)
+            }
+            Delta::SnapshotActivated(snapshot) => {
+                let next = self.active_snapshot().map_or(1, |active| active.version.saturating_add(1));
+                if snapshot.version == next { Ok(()) } else { Err(Conflict::Registry) }
+            }
+            Delta::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
+            Delta::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
+            Delta::SessionErased(key) if !self.slots.contains_key(key) => Err(Conflict::Registry),
+            Delta::KeyCreated(_) | Delta::KeyRevoked { .. } | Delta::SessionErased(_) | Delta::Noted {} => {
+                Ok(())
+            }
+        }
+    }
+
+    fn check_version(&self, key: &SessionKey, version: u64) -> Result<(), Conflict> {
+        let now = self.sessions.get(key).map_or(0, |session| session.version);
+        if key.is_chained() && now != version { Err(Conflict::Session) } else { Ok(()) }
+    }
+
+    fn check_decision(&self, delta: &DecisionDelta) -> Result<(), Conflict> {
+        let Some(key) = &delta.key else { return Ok(()) };
+        self.check_version(key, delta.version)?;
+        if let Some(known) = self.slots.get(key)
+            && delta.slot.is_some_and(|slot| slot != *known)
+        {
+            return Err(Conflict::Session);
+        }
+        match &delta.nonce {
+            Some(nonce) if self.nonces.contains_key(&(key.clone(), nonce.value.clone())) => {
+                Err(Conflict::Nonce)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Folds one receipt's delta in. `index` is the receipt's place in the log.
+    pub fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
+        match delta {
+            Delta::Decision(decision) => self.apply_decision(index, payload_sha256, decision),
+            Delta::Outcome(outcome) => {
+                self.open.remove(&outcome.decision);
+                self.extend_session(&outcome.key, payload_sha256, None);
+            }
+            Delta::SnapshotActivated(snapshot) => self.snapshots.push(snapshot.clone()),
+            Delta::KeyCreated(key) => {
+                self.keys.insert(key.id.clone(), key.clone());
+            }
+            Delta::KeyRevoked { id } => {
+                self.keys.remove(id);
+            }
+            Delta::SessionErased(_) | Delta::Noted {} => {}
+        }
+    }
+
+    fn apply_decision(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &DecisionDelta) {
+        self.latest_ms = self.latest_ms.max(delta.now_ms);
+        self.forget(delta.now_ms);
+        if let Some(slot) = delta.slot {
+            self.next_slot = self.next_slot.max(slot.saturating_add(1));
+        }
+        let Some(key) = &delta.key else { return };
+        if let Some(slot) = delta.slot {
+            self.slots.insert(key.clone(), slot);
+        }
+        self.extend_session(key, payload_sha256, delta.advance.as_ref());
+        if let Some(nonce) = &delta.nonce {
+            self.nonces.insert((key.clone(), nonce.value.clone()), nonce.until_ms);
+            self.nonce_ends.insert((nonce.until_ms, key.clone(), nonce.value.clone()), ());
+        }
+        if let Some(until) = delta.open_until_ms {
+            let team = delta.team.clone();
+            self.open.insert(index, OpenAction { payload_sha256: *payload_sha256, key: key.clone(), team });
+            self.open_ends.insert((until, index), ());
+        }
+    }
+
+    fn extend_session(&mut self, key: &SessionKey, payload_sha256: &[u8; 32], advance: Option<&Position>) {
+        if !key.is_chained() {
+            return;
+        }
+        let session = self.sessions.entry(key.clone()).or_default();
+        session.version = session.version.saturating_add(1);
+        session.last = Some(*payload_sha256);
+        if let Some(position) = advance {
+            session.position = Some(position.clone());
+        }
+    }
+
+    /// Drops nonces and open actions whose time is over.
+    fn forget(&mut self, now_ms: i64) {
+        while let Some(entry) = self.nonce_ends.first_entry().filter(|e| e.key().0 < now_ms) {
+            let ((_, key, nonce), ()) = entry.remove_entry();
+            self.nonces.remove(&(key, nonce));
+        }
+        while let Some(entry) = self.open_ends.first_entry().filter(|e| e.key().0 < now_ms) {
+            let ((_, index), ()) = entry.remove_entry();
+            self.open.remove(&index);
+        }
+    }
+}
