@@ -130,6 +130,8 @@ const OPEN_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl DecisionDelta {
     /// No effect but the clock.
+    ///
+    /// The shell fills in `slot` and `snapshot`, which it alone knows.
     const fn nothing(now_ms: i64) -> Self {
         Self {
             advance: None,
@@ -138,6 +140,7 @@ impl DecisionDelta {
             now_ms,
             open_until_ms: None,
             slot: None,
+            snapshot: 0,
             team: None,
             version: 0,
         }

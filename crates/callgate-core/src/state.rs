@@ -72,6 +72,15 @@ pub struct SnapshotRef {
     pub version: u64,
 }
 
+/// A snapshot and the receipt that brought it into force; the bundle's text lies beside that receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// The snapshot.
+    pub snapshot: SnapshotRef,
+    /// The receipt's index.
+    pub receipt: u64,
+}
+
 /// A registered API key; only its hash is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +142,8 @@ pub struct DecisionDelta {
     /// The key ring slot that seals this session's requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u64>,
+    /// The version of the snapshot that decided; it must still be in force.
+    pub snapshot: u64,
     /// The agent's team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
@@ -171,6 +182,9 @@ pub enum Conflict {
     /// The nonce was used.
     #[error("the nonce was used")]
     Nonce,
+    /// Another snapshot came into force.
+    #[error("another snapshot came into force")]
+    Snapshot,
     /// The action is closed or unknown.
     #[error("the action is closed or unknown")]
     Action,
@@ -189,7 +203,7 @@ pub struct State {
     open_ends: BTreeMap<(i64, u64), ()>,
     slots: BTreeMap<SessionKey, u64>,
     next_slot: u64,
-    snapshots: Vec<SnapshotRef>,
+    snapshots: Vec<Activation>,
     keys: BTreeMap<String, ApiKey>,
     latest_ms: i64,
 }
@@ -232,13 +246,19 @@ impl State {
 
     /// The snapshot in force.
     #[must_use]
-    pub fn active_snapshot(&self) -> Option<&SnapshotRef> {
+    pub fn active_snapshot(&self) -> Option<&Activation> {
         self.snapshots.last()
+    }
+
+    /// The version in force; 0 before the first.
+    #[must_use]
+    pub fn active_version(&self) -> u64 {
+        self.active_snapshot().map_or(0, |active| active.snapshot.version)
     }
 
     /// All snapshots that were in force, oldest first.
     #[must_use]
-    pub fn snapshots(&self) -> &[SnapshotRef] {
+    pub fn snapshots(&self) -> &[Activation] {
         &self.snapshots
     }
 
@@ -267,8 +287,11 @@ impl State {
                 open.map(|_| ()).ok_or(Conflict::Action)
             }
             Delta::SnapshotActivated(snapshot) => {
-                let next = self.active_snapshot().map_or(1, |active| active.version.saturating_add(1));
-                if snapshot.version == next { Ok(()) } else { Err(Conflict::Registry) }
+                if snapshot.version == self.active_version().saturating_add(1) {
+                    Ok(())
+                } else {
+                    Err(Conflict::Registry)
+                }
             }
             Delta::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
             Delta::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
@@ -285,6 +308,9 @@ impl State {
     }
 
     fn check_decision(&self, delta: &DecisionDelta) -> Result<(), Conflict> {
+        if delta.snapshot != self.active_version() {
+            return Err(Conflict::Snapshot);
+        }
         let Some(key) = &delta.key else { return Ok(()) };
         self.check_version(key, delta.version)?;
         if let Some(known) = self.slots.get(key)
@@ -308,14 +334,20 @@ impl State {
                 self.open.remove(&outcome.decision);
                 self.extend_session(&outcome.key, payload_sha256, None);
             }
-            Delta::SnapshotActivated(snapshot) => self.snapshots.push(snapshot.clone()),
+            Delta::SnapshotActivated(snapshot) => {
+                self.snapshots.push(Activation { snapshot: snapshot.clone(), receipt: index });
+            }
             Delta::KeyCreated(key) => {
                 self.keys.insert(key.id.clone(), key.clone());
             }
             Delta::KeyRevoked { id } => {
                 self.keys.remove(id);
             }
-            Delta::SessionErased(_) | Delta::Noted {} => {}
+            // The next request of the session gets a new key.
+            Delta::SessionErased(key) => {
+                self.slots.remove(key);
+            }
+            Delta::Noted {} => {}
         }
     }
 
