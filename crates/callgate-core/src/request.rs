@@ -233,10 +233,7 @@ impl Tool {
     pub fn new(server: Option<Name>, name: Name) -> Result<Self, FieldError> {
         let identity = match &server {
             Some(server) if server.as_str().contains('.') => {
-                return Err(FieldError::new(
-                    "tool.server",
-                    "a server's name has no dots; write `-` instead".into(),
-                ));
+                return Err(FieldError::new("tool.server", "a server's name has no dots; write `-` instead"));
             }
             Some(server) => {
                 Name::new(&format!("{server}.{name}")).map_err(|e| FieldError::new("tool", e.to_string()))?
@@ -336,12 +333,12 @@ fn cost(fields: &mut Fields) -> Result<BTreeMap<Name, Decimal>, FieldError> {
             _ => {
                 return Err(FieldError::new(
                     &path,
-                    "write the amount as a decimal in a string, such as \"0.02\"".into(),
+                    "write the amount as a decimal in a string, such as \"0.02\"",
                 ));
             }
         };
         if amount.is_negative() {
-            return Err(FieldError::new(&path, "an amount cannot be negative".into()));
+            return Err(FieldError::new(&path, "an amount cannot be negative"));
         }
         out.insert(name, amount);
     }
@@ -352,7 +349,7 @@ fn cost(fields: &mut Fields) -> Result<BTreeMap<Name, Decimal>, FieldError> {
 }
 
 fn confidence(fields: &mut Fields) -> Result<Option<Decimal>, FieldError> {
-    let wrong = || FieldError::new("confidence", "write a number from 0 to 1".into());
+    let wrong = || FieldError::new("confidence", "write a number from 0 to 1");
     let Some(value) = fields.take("confidence") else { return Ok(None) };
     let number = value.as_decimal().ok_or_else(wrong)?;
     if number.is_negative() || number > Decimal::from(1) { Err(wrong()) } else { Ok(Some(number)) }
