@@ -95,7 +95,9 @@ pub enum OpenError {
         source: HeaderError,
     },
     /// Acknowledged receipts are damaged.
-    #[error("`{file}` is damaged {source}; acknowledged receipts are affected: restore the data folder from a copy")]
+    #[error(
+        "`{file}` is damaged {source}; acknowledged receipts are affected: restore the data folder from a copy"
+    )]
     Damaged {
         /// The file, relative to the data folder.
         file: String,
@@ -121,7 +123,9 @@ pub enum OpenError {
         what: String,
     },
     /// A group's checkpoint is not this log's, or not for these receipts.
-    #[error("`{file}`: the checkpoint of the group at byte {offset} {what}; restore the data folder from a copy")]
+    #[error(
+        "`{file}`: the checkpoint of the group at byte {offset} {what}; restore the data folder from a copy"
+    )]
     Checkpoint {
         /// The file, relative to the data folder.
         file: String,

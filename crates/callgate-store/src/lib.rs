@@ -7,10 +7,20 @@
 //!
 //! This crate must never know policy, receipts' contents, HTTP or MCP. Files are reached through [`Fs`] only.
 
+mod engine;
 mod error;
 mod fold;
 mod fs;
+mod housekeeper;
+mod layout;
 mod options;
+mod read;
+mod real;
+mod recover;
+mod shared;
+mod store;
+mod tree;
+mod witness;
 
 pub use error::{CommitError, KeyringError, OpenError, ReadError, StoreFailure};
 pub use fold::{CheckpointSigner, Durable, Entry, Fold, FoldError, StoredReceipt};
@@ -18,3 +28,7 @@ pub use fs::{File, Fs, Lock, LockError};
 #[cfg(feature = "mutants")]
 pub use options::Mutant;
 pub use options::Options;
+pub use read::Scan;
+pub use real::RealFs;
+pub use recover::Recovery;
+pub use store::{Commit, SegmentStore};

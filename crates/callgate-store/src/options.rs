@@ -60,8 +60,8 @@ pub enum Mutant {
     SkipCheckpointSync,
     /// A damaged tail is cut as if it were torn.
     CutDamage,
-    /// The index of an entry that was refused is used up.
-    ApplyBeforeCheck,
+    /// An entry is applied although what it consulted has changed.
+    SkipCheck,
 }
 
 impl Options {

@@ -79,7 +79,10 @@ pub enum Damage {
 #[derive(Debug)]
 pub struct SegmentReader<'a> {
     segment: u64,
+    /// Sector number of the first of `sectors`.
+    base: usize,
     sectors: &'a [[u8; SECTOR]],
+    /// Sector number of the next group.
     next: usize,
     data: Vec<u8>,
 }
@@ -89,18 +92,14 @@ impl<'a> SegmentReader<'a> {
     /// [`super::SegmentHeader::decode`] refuses such a length.
     #[must_use]
     pub fn new(segment: u64, bytes: &'a [u8]) -> Self {
-        Self::from_sector(segment, bytes, 1)
+        Self { segment, base: 0, sectors: bytes.as_chunks::<SECTOR>().0, next: 1, data: Vec::new() }
     }
 
-    /// Starts at the group that begins at byte `offset`; an offset inside a sector is rounded down.
+    /// Reads a part of segment number `segment`: `bytes` were taken from byte `offset`, where a group begins.
     #[must_use]
-    pub fn at(segment: u64, bytes: &'a [u8], offset: u64) -> Self {
-        let sector = usize::try_from(offset).unwrap_or(usize::MAX).checked_div(SECTOR).unwrap_or(1);
-        Self::from_sector(segment, bytes, sector)
-    }
-
-    fn from_sector(segment: u64, bytes: &'a [u8], next: usize) -> Self {
-        Self { segment, sectors: bytes.as_chunks::<SECTOR>().0, next, data: Vec::new() }
+    pub fn part(segment: u64, offset: u64, bytes: &'a [u8]) -> Self {
+        let base = usize::try_from(offset).unwrap_or(usize::MAX).checked_div(SECTOR).unwrap_or(0);
+        Self { segment, base, sectors: bytes.as_chunks::<SECTOR>().0, next: base, data: Vec::new() }
     }
 
     /// The next group, or what ends the segment. After anything but a group, the answer stays the same.
@@ -110,14 +109,12 @@ impl<'a> SegmentReader<'a> {
         self.next = end;
         match self.parse(start, end) {
             Ok(group) => Step::Group(group),
-            Err(what) => {
-                Step::Corrupt(Corruption { offset: offset_of(start), damage: Damage::Group(what) })
-            }
+            Err(what) => Step::Corrupt(Corruption { offset: offset_of(start), damage: Damage::Group(what) }),
         }
     }
 
     fn read(&self, position: usize) -> Option<Sector<'a>> {
-        let bytes = self.sectors.get(position)?;
+        let bytes = self.sectors.get(position.checked_sub(self.base)?)?;
         Some(sector::read(self.segment, u64::try_from(position).ok()?, bytes))
     }
 
@@ -170,7 +167,7 @@ impl<'a> SegmentReader<'a> {
         let mut misplaced = None;
         let mut written = start;
         let mut closed = false;
-        for position in start..self.sectors.len() {
+        for position in start..self.base.saturating_add(self.sectors.len()) {
             let ordinal = position.saturating_sub(start);
             match self.read(position) {
                 None | Some(Sector::Zero) => continue,
@@ -183,7 +180,7 @@ impl<'a> SegmentReader<'a> {
                         let damage = Damage::BeforeLaterGroup { later };
                         return Step::Corrupt(Corruption { offset, damage });
                     }
-                    if closed || usize::try_from(found).map_or(true, |f| f != ordinal) {
+                    if closed || usize::try_from(found) != Ok(ordinal) {
                         misplaced = misplaced.or(Some(position));
                     }
                     closed |= last;

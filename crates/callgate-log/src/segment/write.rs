@@ -10,10 +10,14 @@ use super::{MAX_GROUP, MAX_NOTE, MAX_PAYLOAD, MAX_RECEIPT};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// The payload is longer than [`MAX_PAYLOAD`].
-    #[error("the receipt payload has {0} bytes; the limit is {MAX_PAYLOAD}; shorten the reasons or constraints")]
+    #[error(
+        "the receipt payload has {0} bytes; the limit is {MAX_PAYLOAD}; shorten the reasons or constraints"
+    )]
     Payload(usize),
     /// Payload, delta and attachment are longer than [`MAX_RECEIPT`].
-    #[error("the receipt has {0} bytes with its state delta and attachment; the limit is {MAX_RECEIPT}; send a smaller request")]
+    #[error(
+        "the receipt has {0} bytes with its state delta and attachment; the limit is {MAX_RECEIPT}; send a smaller request"
+    )]
     Receipt(usize),
     /// The checkpoint note is longer than [`MAX_NOTE`].
     #[error("the checkpoint note has {0} bytes; the limit is {MAX_NOTE}")]

@@ -1,0 +1,356 @@
+//! Opening a log: read every group, check everything, fold the state, and only then touch a byte.
+//!
+//! What one interrupted write explains is cut. Everything else is refused with the file, the place and what to do;
+//! nothing is repaired by guessing.
+
+use std::io;
+use std::sync::Arc;
+
+use callgate_log::segment::{Corruption, Damage, Group, SECTOR, SegmentHeader, SegmentReader, Step};
+use sha2::{Digest, Sha256};
+
+use crate::engine::Active;
+use crate::error::OpenError;
+use crate::fold::{CheckpointSigner, Fold};
+use crate::fs::{File, Fs, read_all};
+use crate::layout::{CHECKPOINT, LOG, Prepared, prepare, segment_number, segment_path, zero};
+use crate::options::Options;
+use crate::shared::{Mark, OnDisk};
+use crate::tree::{Tree, leaf_hash};
+use crate::witness::{Head, Witness, read_checkpoint};
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Receipts in the log.
+    pub receipts: u64,
+    /// Groups in the log.
+    pub groups: u64,
+    /// Segments that hold receipts.
+    pub segments: u64,
+    /// Where the remains of an unfinished write were cut off: file, first and last byte.
+    pub cut: Option<(String, u64, u64)>,
+    /// Whether that was a damaged tail, discarded because the operator asked for it.
+    pub discarded: bool,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Arc<[u8]>>,
+}
+
+/// What the committer starts from.
+pub(crate) struct Opened {
+    pub(crate) tree: Tree,
+    pub(crate) on_disk: OnDisk,
+    pub(crate) head: Head,
+    pub(crate) active: Active,
+    pub(crate) next: Option<Prepared>,
+    pub(crate) recovery: Recovery,
+}
+
+pub(crate) fn io_error(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> OpenError {
+    let file = file.to_owned();
+    move |source| OpenError::Io { operation, file, source }
+}
+
+/// Replays the log into `state`.
+pub(crate) fn open<S: Fold>(
+    fs: &dyn Fs,
+    options: &Options,
+    signer: &dyn CheckpointSigner,
+    state: &mut S,
+) -> Result<Opened, OpenError> {
+    fs.create_dir(LOG).map_err(io_error("make", LOG))?;
+    fs.sync_dir("").map_err(io_error("sync", LOG))?;
+    let (head, attested) = Head::open(fs).map_err(io_error("open", crate::layout::HEAD))?;
+    let mut witnesses: Vec<Witness> = attested.into_iter().collect();
+    if let Some(note) = read_checkpoint(fs).map_err(io_error("read", CHECKPOINT))? {
+        let (size, root) = signer.verify(&note).ok_or(OpenError::CheckpointFile)?;
+        witnesses.push(Witness { file: CHECKPOINT, size, root });
+    }
+    let numbers = segments(fs)?;
+    let mut replay = Replay {
+        options,
+        signer,
+        state,
+        witnesses,
+        tree: Tree::default(),
+        on_disk: OnDisk::default(),
+        recovery: Recovery::default(),
+        position: None,
+        cut: None,
+        unused: None,
+    };
+    for number in numbers {
+        replay.segment(fs, number)?;
+    }
+    replay.finish(fs, head)
+}
+
+/// Numbers of the segments, without gaps from 1. Removes what an interrupted preparation left.
+fn segments(fs: &dyn Fs) -> Result<Vec<u64>, OpenError> {
+    let names = fs.list(LOG).map_err(io_error("list", LOG))?;
+    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        fs.remove(&format!("{LOG}/{name}")).map_err(io_error("remove", name))?;
+    }
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    for (expected, number) in (1..).zip(&numbers) {
+        if expected != *number {
+            let what = format!("`{}`, which comes before it, is missing", segment_path(expected));
+            return Err(OpenError::Order { file: segment_path(*number), what });
+        }
+    }
+    Ok(numbers)
+}
+
+/// Bytes to overwrite with zeros.
+struct Cut {
+    segment: u64,
+    from: u64,
+    to: u64,
+    damaged: bool,
+}
+
+struct Replay<'a, S: Fold> {
+    options: &'a Options,
+    signer: &'a dyn CheckpointSigner,
+    state: &'a mut S,
+    witnesses: Vec<Witness>,
+    tree: Tree,
+    on_disk: OnDisk,
+    recovery: Recovery,
+    /// Segment, length and byte offset after the last group.
+    position: Option<(u64, u64, u64)>,
+    cut: Option<Cut>,
+    /// The first segment that holds no group.
+    unused: Option<(u64, u64)>,
+}
+
+impl<S: Fold> Replay<'_, S> {
+    fn segment(&mut self, fs: &dyn Fs, number: u64) -> Result<(), OpenError> {
+        let path = segment_path(number);
+        let file = fs.open(&path).map_err(io_error("open", &path))?;
+        let bytes = read_all(file.as_ref()).map_err(io_error("read", &path))?;
+        drop(file);
+        let header = SegmentHeader::decode(number, &bytes)
+            .map_err(|source| OpenError::Header { file: path.clone(), source })?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let blank = header.is_none() && bytes.iter().all(|b| *b == 0);
+        if !blank && (self.cut.is_some() || self.unused.is_some()) {
+            let what = "it was begun although an earlier segment ends in an unfinished group or holds none";
+            return Err(OpenError::Order { file: path, what: what.to_owned() });
+        }
+        if blank {
+            self.unused = self.unused.or(Some((number, length)));
+            return Ok(());
+        }
+        match header {
+            Some(header) => {
+                self.fits(&path, &header, length)?;
+                let later = fs.open(&segment_path(number.saturating_add(1))).is_ok_and(|f| begun(f.as_ref()));
+                self.groups(number, &path, &bytes, later)
+            }
+            None => self.headless(number, &path, &bytes),
+        }
+    }
+
+    /// Holds a header against the log so far.
+    fn fits(&self, path: &str, header: &SegmentHeader, length: u64) -> Result<(), OpenError> {
+        let what = if header.log_id != self.options.log_id {
+            "it belongs to another log".to_owned()
+        } else if header.length != length {
+            format!("it is {length} bytes long and was made with {}", header.length)
+        } else if header.first != self.tree.size() {
+            format!("it begins with receipt {} where {} is next", header.first, self.tree.size())
+        } else {
+            return Ok(());
+        };
+        Err(OpenError::Order { file: path.to_owned(), what })
+    }
+
+    /// A segment with groups but no header: the write of its first group was interrupted, or it is damaged.
+    fn headless(&mut self, number: u64, path: &str, bytes: &[u8]) -> Result<(), OpenError> {
+        let mut reader = SegmentReader::new(number, bytes);
+        let whole = matches!(reader.step(), Step::Group(_));
+        let damage = match reader.step() {
+            Step::Corrupt(corruption) => Some(corruption),
+            Step::Group(Group { offset, .. }) | Step::Torn { offset, .. } if whole => {
+                Some(Corruption { offset: 0, damage: Damage::BeforeLaterGroup { later: offset } })
+            }
+            _ => None,
+        };
+        if let Some(source) =
+            damage.filter(|d| d.damage != Damage::Tail || !self.options.discard_damaged_tail)
+        {
+            return Err(damaged(path, source, false));
+        }
+        let to = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.cut = Some(Cut { segment: number, from: 0, to, damaged: damage.is_some() });
+        self.unused = Some((number, to));
+        Ok(())
+    }
+
+    fn groups(&mut self, number: u64, path: &str, bytes: &[u8], later: bool) -> Result<(), OpenError> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let mut reader = SegmentReader::new(number, bytes);
+        let mut end = sector();
+        loop {
+            let (to, damaged_tail) = match reader.step() {
+                Step::Group(group) => {
+                    end = group.end;
+                    self.group(number, path, &group)?;
+                    self.position = Some((number, length, end));
+                    continue;
+                }
+                Step::End { .. } if end > sector() => break,
+                // A header without a group is the rest of an interrupted first write.
+                Step::End { .. } => (length, false),
+                Step::Torn { end, .. } => (end, false),
+                Step::Corrupt(source) => {
+                    let tail = source.damage == Damage::Tail && !later;
+                    if !tail || !self.options.discard_damaged_tail && !self.cuts_damage() {
+                        return Err(damaged(path, source, later));
+                    }
+                    (length, true)
+                }
+            };
+            let first = end == sector();
+            let from = if first { 0 } else { end };
+            self.cut = Some(Cut { segment: number, from, to, damaged: damaged_tail });
+            if first {
+                self.unused = Some((number, length));
+            }
+            break;
+        }
+        if end > sector() {
+            self.recovery.segments = self.recovery.segments.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "mutants")]
+    fn cuts_damage(&self) -> bool {
+        self.options.is(crate::Mutant::CutDamage)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "mirrors the build with mutants")]
+    const fn cuts_damage(&self) -> bool {
+        false
+    }
+
+    /// Checks and folds one group.
+    fn group(&mut self, number: u64, path: &str, group: &Group<'_>) -> Result<(), OpenError> {
+        let first = self.tree.size();
+        if group.first != first {
+            let what = format!(
+                "the group at byte {} begins with receipt {} where {first} is next",
+                group.offset, group.first
+            );
+            return Err(OpenError::Order { file: path.to_owned(), what });
+        }
+        for receipt in &group.receipts {
+            let index = self.tree.size();
+            let delta = S::decode(receipt.delta).map_err(|source| OpenError::Delta { index, source })?;
+            self.state.apply(index, &Sha256::digest(receipt.payload).into(), &delta);
+            self.tree.push(leaf_hash(receipt.payload));
+        }
+        let refuse = |what| OpenError::Checkpoint { file: path.to_owned(), offset: group.offset, what };
+        let (size, root) = (self.tree.size(), self.tree.root());
+        let signed =
+            self.signer.verify(group.note).ok_or_else(|| refuse("is not signed by this log's key"))?;
+        if signed != (size, root) {
+            return Err(refuse("is for other receipts than the log holds: one of them was exchanged"));
+        }
+        self.witness(first, size, &root)?;
+        self.on_disk.note_group(Mark { first, segment: number, offset: group.offset }, group.end);
+        self.on_disk.size = size;
+        self.on_disk.checkpoint = Some(group.note.into());
+        self.recovery.groups = self.recovery.groups.saturating_add(1);
+        Ok(())
+    }
+
+    /// Holds the tree after a group against what was attested for a size in it.
+    fn witness(&self, first: u64, size: u64, root: &[u8; 32]) -> Result<(), OpenError> {
+        let inside = self
+            .witnesses
+            .iter()
+            .find(|w| w.size > first && (w.size < size || (w.size == size && w.root != *root)));
+        inside.map_or(Ok(()), |w| Err(OpenError::Rewritten { witness: w.file, held: w.size }))
+    }
+
+    /// All is read: last checks, then the first write.
+    fn finish(mut self, fs: &dyn Fs, head: Head) -> Result<Opened, OpenError> {
+        let found = self.tree.size();
+        if let Some(w) = self.witnesses.iter().find(|w| w.size > found) {
+            return Err(OpenError::Shorter { witness: w.file, held: w.size, found });
+        }
+        self.cut_tail(fs)?;
+        let (active, next) = self.active(fs)?;
+        self.recovery.receipts = found;
+        self.recovery.checkpoint.clone_from(&self.on_disk.checkpoint);
+        let Self { tree, on_disk, recovery, .. } = self;
+        Ok(Opened { tree, on_disk, head, active, next, recovery })
+    }
+
+    /// Zeroes the cut and syncs it, so that no old byte can ever be read as part of a new group.
+    fn cut_tail(&mut self, fs: &dyn Fs) -> Result<(), OpenError> {
+        let Some(cut) = self.cut.take() else { return Ok(()) };
+        let path = segment_path(cut.segment);
+        self.recovery.cut = Some((path.clone(), cut.from, cut.to));
+        self.recovery.discarded = cut.damaged;
+        #[cfg(feature = "mutants")]
+        if self.options.is(crate::Mutant::NoTailZeroing) {
+            return Ok(());
+        }
+        let file = fs.open(&path).map_err(io_error("open", &path))?;
+        zero(file.as_ref(), cut.from, cut.to).map_err(io_error("write", &path))?;
+        #[cfg(feature = "mutants")]
+        if self.options.is(crate::Mutant::SkipTailSync) {
+            return Ok(());
+        }
+        file.sync_data().map_err(io_error("sync", &path))
+    }
+
+    /// The segment to write to, and the one after it when it lies ready.
+    fn active(&self, fs: &dyn Fs) -> Result<(Active, Option<Prepared>), OpenError> {
+        let open = |number: u64| {
+            let path = segment_path(number);
+            fs.open(&path).map_err(io_error("open", &path))
+        };
+        let unused = match self.unused {
+            // One of another length would not hold what the settings promise; it is made anew.
+            Some((number, length)) if length == self.options.segment_bytes => {
+                Some(Prepared { number, length, file: open(number)? })
+            }
+            _ => None,
+        };
+        if let Some((number, length, offset)) = self.position {
+            return Ok((Active { number, length, offset, file: open(number)? }, unused));
+        }
+        let first = match unused {
+            Some(unused) => unused,
+            None => prepare(fs, self.options, 1).map_err(io_error("make", &segment_path(1)))?,
+        };
+        Ok((Active::unused(first), None))
+    }
+}
+
+fn sector() -> u64 {
+    u64::try_from(SECTOR).unwrap_or(u64::MAX)
+}
+
+/// Whether a segment was ever written to: its header is not zero.
+fn begun(file: &dyn File) -> bool {
+    let mut header = [0; SECTOR];
+    file.read_at(&mut header, 0).is_ok() && header.iter().any(|b| *b != 0)
+}
+
+fn damaged(path: &str, source: Corruption, later: bool) -> OpenError {
+    let file = path.to_owned();
+    if source.damage == Damage::Tail && !later {
+        OpenError::DamagedTail { file, source }
+    } else {
+        OpenError::Damaged { file, source }
+    }
+}
