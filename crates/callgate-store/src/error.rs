@@ -16,8 +16,10 @@ pub enum CommitError<C> {
     /// Too many entries are waiting.
     #[error("too many entries are waiting to be written; try again shortly")]
     Busy,
-    /// There is no room for another segment.
-    #[error("the disk has no room for another log segment; free space in the data folder's file system")]
+    /// No further segment can be made, nearly always for want of space.
+    #[error(
+        "the log cannot grow: no further segment can be made; free space in the data folder's file system"
+    )]
     Full,
     /// The entry is over a limit.
     #[error(transparent)]

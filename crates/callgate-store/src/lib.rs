@@ -14,10 +14,13 @@ mod fs;
 mod housekeeper;
 mod layout;
 mod options;
+mod random;
 mod read;
 mod real;
 mod recover;
 mod shared;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod store;
 mod tree;
 mod witness;
@@ -28,6 +31,7 @@ pub use fs::{File, Fs, Lock, LockError};
 #[cfg(feature = "mutants")]
 pub use options::Mutant;
 pub use options::Options;
+pub use random::{OsRandom, Random};
 pub use read::Scan;
 pub use real::RealFs;
 pub use recover::Recovery;

@@ -54,6 +54,8 @@ pub enum Mutant {
     NoTailZeroing,
     /// A torn tail is zeroed, and the zeros are not synced before new receipts follow.
     SkipTailSync,
+    /// The last group is taken as found, though it may be in memory only.
+    SkipSettle,
     /// The durable mark is written before the sync it reports.
     HeadBeforeSync,
     /// The checkpoint file gets its name before its bytes are synced.

@@ -6,14 +6,16 @@
 use std::io;
 use std::sync::Arc;
 
-use callgate_log::segment::{Corruption, Damage, Group, SECTOR, SegmentHeader, SegmentReader, Step};
+use callgate_log::segment::{
+    Corruption, Damage, Group, HeaderError, SECTOR, SegmentHeader, SegmentReader, Step,
+};
 use sha2::{Digest, Sha256};
 
 use crate::engine::Active;
 use crate::error::OpenError;
 use crate::fold::{CheckpointSigner, Fold};
 use crate::fs::{File, Fs, read_all};
-use crate::layout::{CHECKPOINT, LOG, Prepared, prepare, segment_number, segment_path, zero};
+use crate::layout::{CHECKPOINT, LOG, prepare, segment_number, segment_path, zero};
 use crate::options::Options;
 use crate::shared::{Mark, OnDisk};
 use crate::tree::{Tree, leaf_hash};
@@ -43,7 +45,6 @@ pub(crate) struct Opened {
     pub(crate) on_disk: OnDisk,
     pub(crate) head: Head,
     pub(crate) active: Active,
-    pub(crate) next: Option<Prepared>,
     pub(crate) recovery: Recovery,
 }
 
@@ -78,7 +79,7 @@ pub(crate) fn open<S: Fold>(
         recovery: Recovery::default(),
         position: None,
         cut: None,
-        unused: None,
+        ended: false,
     };
     for number in numbers {
         replay.segment(fs, number)?;
@@ -119,11 +120,20 @@ struct Replay<'a, S: Fold> {
     tree: Tree,
     on_disk: OnDisk,
     recovery: Recovery,
-    /// Segment, length and byte offset after the last group.
-    position: Option<(u64, u64, u64)>,
+    position: Option<Position>,
     cut: Option<Cut>,
-    /// The first segment that holds no group.
-    unused: Option<(u64, u64)>,
+    /// Whether everything from here on must be blank.
+    ended: bool,
+}
+
+/// Where the log ends.
+struct Position {
+    segment: u64,
+    length: u64,
+    /// Byte offset of the write that made the last group: of the group, or of the header it was written with.
+    last: u64,
+    /// Byte offset after the last group.
+    end: u64,
 }
 
 impl<S: Fold> Replay<'_, S> {
@@ -132,25 +142,29 @@ impl<S: Fold> Replay<'_, S> {
         let file = fs.open(&path).map_err(io_error("open", &path))?;
         let bytes = read_all(file.as_ref()).map_err(io_error("read", &path))?;
         drop(file);
-        let header = SegmentHeader::decode(number, &bytes)
-            .map_err(|source| OpenError::Header { file: path.clone(), source })?;
+        let header = SegmentHeader::decode(number, &bytes);
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let blank = header.is_none() && bytes.iter().all(|b| *b == 0);
-        if !blank && (self.cut.is_some() || self.unused.is_some()) {
+        let blank = header == Ok(None) && bytes.iter().all(|b| *b == 0);
+        if !blank && self.ended {
             let what = "it was begun although an earlier segment ends in an unfinished group or holds none";
             return Err(OpenError::Order { file: path, what: what.to_owned() });
         }
         if blank {
-            self.unused = self.unused.or(Some((number, length)));
+            self.ended = true;
             return Ok(());
         }
+        let later = fs.open(&segment_path(number.saturating_add(1))).is_ok_and(|f| begun(f.as_ref()));
         match header {
-            Some(header) => {
+            Ok(Some(header)) => {
                 self.fits(&path, &header, length)?;
-                let later = fs.open(&segment_path(number.saturating_add(1))).is_ok_and(|f| begun(f.as_ref()));
                 self.groups(number, &path, &bytes, later)
             }
-            None => self.headless(number, &path, &bytes),
+            Ok(None) => self.headless(number, &path, &bytes, None),
+            // Damaged in the write of the segment's first group, or later: see `headless`.
+            Err(source @ HeaderError::Damaged) if !later => {
+                self.headless(number, &path, &bytes, Some(source))
+            }
+            Err(source) => Err(OpenError::Header { file: path, source }),
         }
     }
 
@@ -168,75 +182,73 @@ impl<S: Fold> Replay<'_, S> {
         Err(OpenError::Order { file: path.to_owned(), what })
     }
 
-    /// A segment with groups but no header: the write of its first group was interrupted, or it is damaged.
-    fn headless(&mut self, number: u64, path: &str, bytes: &[u8]) -> Result<(), OpenError> {
+    /// A segment without a header, or with a damaged one. If it holds one group at most, the write of that group was
+    /// interrupted, or its end is damaged; a second group was begun only after the header was durable.
+    fn headless(
+        &mut self,
+        number: u64,
+        path: &str,
+        bytes: &[u8],
+        header: Option<HeaderError>,
+    ) -> Result<(), OpenError> {
         let mut reader = SegmentReader::new(number, bytes);
         let whole = matches!(reader.step(), Step::Group(_));
+        let tail = Corruption { offset: 0, damage: Damage::Tail };
         let damage = match reader.step() {
             Step::Corrupt(corruption) => Some(corruption),
             Step::Group(Group { offset, .. }) | Step::Torn { offset, .. } if whole => {
                 Some(Corruption { offset: 0, damage: Damage::BeforeLaterGroup { later: offset } })
             }
-            _ => None,
+            _ => header.map(|_| tail),
         };
-        if let Some(source) =
-            damage.filter(|d| d.damage != Damage::Tail || !self.options.discard_damaged_tail)
-        {
+        if let Some(source) = damage.filter(|source| !self.discards(source)) {
             return Err(damaged(path, source, false));
         }
         let to = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.cut = Some(Cut { segment: number, from: 0, to, damaged: damage.is_some() });
-        self.unused = Some((number, to));
+        self.end_at(Cut { segment: number, from: 0, to, damaged: damage.is_some() });
         Ok(())
+    }
+
+    /// Whether damage at the end of the log is to be cut off.
+    fn discards(&self, source: &Corruption) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.options.is(crate::Mutant::CutDamage) {
+            return source.damage == Damage::Tail;
+        }
+        self.options.discard_damaged_tail && source.damage == Damage::Tail
+    }
+
+    fn end_at(&mut self, cut: Cut) {
+        self.cut = Some(cut);
+        self.ended = true;
     }
 
     fn groups(&mut self, number: u64, path: &str, bytes: &[u8], later: bool) -> Result<(), OpenError> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut reader = SegmentReader::new(number, bytes);
-        let mut end = sector();
-        loop {
-            let (to, damaged_tail) = match reader.step() {
+        // A header without a group is the rest of an interrupted first write and goes with it.
+        let mut from = 0;
+        let (to, damaged) = loop {
+            match reader.step() {
                 Step::Group(group) => {
-                    end = group.end;
                     self.group(number, path, &group)?;
-                    self.position = Some((number, length, end));
-                    continue;
+                    self.position = Some(Position { segment: number, length, last: from, end: group.end });
+                    from = group.end;
                 }
-                Step::End { .. } if end > sector() => break,
-                // A header without a group is the rest of an interrupted first write.
-                Step::End { .. } => (length, false),
-                Step::Torn { end, .. } => (end, false),
-                Step::Corrupt(source) => {
-                    let tail = source.damage == Damage::Tail && !later;
-                    if !tail || !self.options.discard_damaged_tail && !self.cuts_damage() {
-                        return Err(damaged(path, source, later));
-                    }
-                    (length, true)
-                }
-            };
-            let first = end == sector();
-            let from = if first { 0 } else { end };
-            self.cut = Some(Cut { segment: number, from, to, damaged: damaged_tail });
-            if first {
-                self.unused = Some((number, length));
+                Step::End { offset } if from > 0 => break (offset, false),
+                Step::End { .. } => break (length, false),
+                Step::Torn { end, .. } => break (end, false),
+                Step::Corrupt(source) if !later && self.discards(&source) => break (length, true),
+                Step::Corrupt(source) => return Err(self::damaged(path, source, later)),
             }
-            break;
-        }
-        if end > sector() {
+        };
+        if from > 0 {
             self.recovery.segments = self.recovery.segments.saturating_add(1);
         }
+        if to > from {
+            self.end_at(Cut { segment: number, from, to, damaged });
+        }
         Ok(())
-    }
-
-    #[cfg(feature = "mutants")]
-    fn cuts_damage(&self) -> bool {
-        self.options.is(crate::Mutant::CutDamage)
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    #[expect(clippy::unused_self, reason = "mirrors the build with mutants")]
-    const fn cuts_damage(&self) -> bool {
-        false
     }
 
     /// Checks and folds one group.
@@ -286,11 +298,11 @@ impl<S: Fold> Replay<'_, S> {
             return Err(OpenError::Shorter { witness: w.file, held: w.size, found });
         }
         self.cut_tail(fs)?;
-        let (active, next) = self.active(fs)?;
+        let active = self.active(fs)?;
         self.recovery.receipts = found;
         self.recovery.checkpoint.clone_from(&self.on_disk.checkpoint);
         let Self { tree, on_disk, recovery, .. } = self;
-        Ok(Opened { tree, on_disk, head, active, next, recovery })
+        Ok(Opened { tree, on_disk, head, active, recovery })
     }
 
     /// Zeroes the cut and syncs it, so that no old byte can ever be read as part of a new group.
@@ -312,32 +324,35 @@ impl<S: Fold> Replay<'_, S> {
         file.sync_data().map_err(io_error("sync", &path))
     }
 
-    /// The segment to write to, and the one after it when it lies ready.
-    fn active(&self, fs: &dyn Fs) -> Result<(Active, Option<Prepared>), OpenError> {
-        let open = |number: u64| {
-            let path = segment_path(number);
-            fs.open(&path).map_err(io_error("open", &path))
+    /// The segment to write to. A blank one is never taken as it is found: its name may not be durable.
+    fn active(&self, fs: &dyn Fs) -> Result<Active, OpenError> {
+        let Some(position) = &self.position else {
+            let first = prepare(fs, self.options, 1).map_err(io_error("make", &segment_path(1)))?;
+            return Ok(Active::unused(first));
         };
-        let unused = match self.unused {
-            // One of another length would not hold what the settings promise; it is made anew.
-            Some((number, length)) if length == self.options.segment_bytes => {
-                Some(Prepared { number, length, file: open(number)? })
-            }
-            _ => None,
-        };
-        if let Some((number, length, offset)) = self.position {
-            return Ok((Active { number, length, offset, file: open(number)? }, unused));
+        let path = segment_path(position.segment);
+        let file = fs.open(&path).map_err(io_error("open", &path))?;
+        let attested = self.witnesses.iter().any(|w| w.size == self.tree.size());
+        if !attested {
+            self.settle(file.as_ref(), position).map_err(io_error("sync", &path))?;
         }
-        let first = match unused {
-            Some(unused) => unused,
-            None => prepare(fs, self.options, 1).map_err(io_error("make", &segment_path(1)))?,
-        };
-        Ok((Active::unused(first), None))
+        Ok(Active { number: position.segment, length: position.length, offset: position.end, file })
     }
-}
 
-fn sector() -> u64 {
-    u64::try_from(SECTOR).unwrap_or(u64::MAX)
+    /// Makes the last group durable by writing it again, in place, when nothing attests that it was synced. It may have
+    /// been read from memory only: a program that was killed before its sync, or whose sync failed, leaves it there,
+    /// and then a mere sync can succeed without writing it.
+    fn settle(&self, file: &dyn File, position: &Position) -> io::Result<()> {
+        #[cfg(feature = "mutants")]
+        if self.options.is(crate::Mutant::SkipSettle) {
+            return Ok(());
+        }
+        let len = position.end.saturating_sub(position.last);
+        let mut bytes = vec![0; usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        file.read_at(&mut bytes, position.last)?;
+        file.write_at(&bytes, position.last)?;
+        file.sync_data()
+    }
 }
 
 /// Whether a segment was ever written to: its header is not zero.

@@ -106,7 +106,7 @@ impl<S: Fold> SegmentStore<S> {
             arrived: Condvar::new(),
             tree: RwLock::new(opened.tree),
             on_disk: RwLock::new(opened.on_disk),
-            supply: Mutex::new(Supply { next: opened.next, wanted, ..Supply::default() }),
+            supply: Mutex::new(Supply { wanted, ..Supply::default() }),
             supplied: Condvar::new(),
             head: Mutex::new(opened.head),
             failure: Arc::new(OnceLock::new()),

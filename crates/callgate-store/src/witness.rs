@@ -39,7 +39,7 @@ impl Head {
         };
         let bytes = read_all(file.as_ref())?;
         let slots = bytes.as_chunks::<SLOT>().0;
-        let newest = slots.iter().filter_map(|slot| decode(slot)).max_by_key(|(generation, _)| *generation);
+        let newest = slots.iter().filter_map(decode).max_by_key(|(generation, _)| *generation);
         if slots.len() < 2 {
             file.write_at(&[0; 2 * SLOT], 0)?;
             file.sync_data()?;
