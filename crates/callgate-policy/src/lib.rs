@@ -1,1 +1,3 @@
-//! placeholder
+//! Bundle text to a snapshot: parse, check, lower. Reads no file, knows no clock.
+
+pub mod cel;

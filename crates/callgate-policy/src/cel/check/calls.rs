@@ -1,0 +1,149 @@
+//! Which function a call means, and the type of its result.
+
+use super::super::ast::Expr;
+use super::super::error::EvalError;
+use super::super::eval;
+use super::super::functions::{self, Definition, Style, pattern::Pattern};
+use super::super::names::nearest;
+use super::super::program::Node;
+use super::super::types::{Kind, Type};
+use super::super::value::CelValue;
+use super::{Checker, Typed};
+
+/// Functions whose constant argument must be readable: a mistake in it is a mistake in the rule.
+const LITERALS: [&str; 3] = ["dec", "timestamp", "duration"];
+
+impl Checker<'_> {
+    pub(super) fn call(
+        &mut self,
+        expr: &Expr,
+        name: &str,
+        rooted: bool,
+        target: Option<&Expr>,
+        args: &[Expr],
+    ) -> Typed {
+        let (definition, receiver) = match target {
+            None => (self.function(name, rooted), None),
+            Some(target) => match self.qualified(target, name) {
+                Some(definition) => (Some(definition), None),
+                None => (functions::find(name, Style::Method), Some(target)),
+            },
+        };
+        let typed: Vec<Typed> = receiver.into_iter().chain(args).map(|arg| self.check(arg)).collect();
+        let Some(definition) = definition else {
+            return self.unknown_function(expr, name, receiver.is_some());
+        };
+        let types: Vec<&Type> = typed.iter().map(|arg| &arg.ty).collect();
+        let Some(ty) = definition.result(&types, receiver.is_some()) else {
+            return self.wrong_arguments(expr, definition, &types, receiver.is_some());
+        };
+        let nodes: Vec<Node> = typed.into_iter().map(|arg| arg.node).collect();
+        match definition.name {
+            "matches" => self.matches(expr, nodes),
+            name => self.applied(expr, name, definition, nodes, ty),
+        }
+    }
+
+    fn function(&self, name: &str, rooted: bool) -> Option<&'static Definition> {
+        let names = self.env.candidates(name, rooted);
+        names.iter().find_map(|full| functions::find(full, Style::Function))
+    }
+
+    /// `space.name(…)` where `space` is no variable but the first part of a function's name.
+    fn qualified(&self, target: &Expr, name: &str) -> Option<&'static Definition> {
+        let (space, rooted) = self.dotted(target)?;
+        if self.env.resolve(&space, rooted).is_some() {
+            return None;
+        }
+        self.function(&format!("{space}.{name}"), rooted)
+    }
+
+    fn applied(
+        &mut self,
+        expr: &Expr,
+        name: &'static str,
+        definition: &'static Definition,
+        mut args: Vec<Node>,
+        ty: Type,
+    ) -> Typed {
+        if let ("dec", [Node::Written { decimal, .. }]) = (name, args.as_slice()) {
+            return Typed::new(Node::Constant(CelValue::Decimal(*decimal)), ty);
+        }
+        // A value of this type already needs no call.
+        if definition.identity && args.len() == 1 {
+            return args.pop().map_or_else(Typed::unknown, |node| Typed::new(node, ty));
+        }
+        let node = Node::Call { function: definition.call, args };
+        if !eval::foldable(&node) || !self.errors.is_empty() {
+            return Typed::new(node, ty);
+        }
+        match eval::run(&node, &(), &mut self.fold).map(CelValue::into_static) {
+            Ok(value) => Typed::new(Node::Constant(value), ty),
+            Err(error @ EvalError::InvalidArgument { .. }) if LITERALS.contains(&name) => {
+                self.fail(expr.span.clone(), error.to_string(), None)
+            }
+            Err(_) => Typed::new(node, ty),
+        }
+    }
+
+    /// Patterns are compiled once, here; one that is not constant could not be.
+    fn matches(&mut self, expr: &Expr, args: Vec<Node>) -> Typed {
+        let Ok([text, pattern]) = <[Node; 2]>::try_from(args) else { return Typed::unknown() };
+        let Some(CelValue::Str(written)) = pattern.constant() else {
+            if !self.errors.is_empty() {
+                return Typed::new(Node::Constant(CelValue::Null), Type::BOOL);
+            }
+            let hint = "patterns are compiled when the rule is; write the pattern out, with `|` between alternatives";
+            return self.fail(
+                expr.span.clone(),
+                "the pattern of `matches` is not constant",
+                Some(hint.to_owned()),
+            );
+        };
+        match Pattern::new(&written) {
+            Ok(compiled) => {
+                let node = Node::Matches { text: Box::new(text), pattern: Box::new(compiled) };
+                self.folded(node, Type::BOOL)
+            }
+            Err(message) => self.fail(expr.span.clone(), message, None),
+        }
+    }
+
+    fn unknown_function(&mut self, expr: &Expr, name: &str, method: bool) -> Typed {
+        let style = if method { Style::Method } else { Style::Function };
+        let other = if method { Style::Function } else { Style::Method };
+        let shown = super::super::error::shown(name);
+        let hint = if functions::find(name, other).is_some() {
+            Some(if method { format!("write `{shown}(…)`") } else { format!("write `value.{shown}(…)`") })
+        } else {
+            nearest(name, functions::names(style)).map(|known| format!("did you mean `{known}`?"))
+        };
+        let what = if method { "method" } else { "function" };
+        self.fail(expr.span.clone(), format!("there is no {what} `{shown}`"), hint)
+    }
+
+    fn wrong_arguments(
+        &mut self,
+        expr: &Expr,
+        definition: &Definition,
+        types: &[&Type],
+        method: bool,
+    ) -> Typed {
+        let listed = |types: &[&Type]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = match types {
+            [target, rest @ ..] if method => {
+                format!("`{}` of {target} does not take ({})", definition.name, listed(rest))
+            }
+            _ => format!("`{}` does not take ({})", definition.name, listed(types)),
+        };
+        let hint = format!("it takes {}", definition.usage(method));
+        self.fail(expr.span.clone(), message, Some(hint))
+    }
+}
+
+impl Type {
+    /// Whether a value of this type may be one of `kind` when it runs.
+    pub(in super::super) fn may_be(&self, kind: Kind) -> bool {
+        self.kind().is_none_or(|own| own == kind)
+    }
+}
