@@ -135,7 +135,7 @@ pub(crate) fn sha256_of(pieces: &[&[u8]]) -> Hash {
 
 /// What a salted digest is about, so that one digest never stands for another.
 pub mod domain {
-    /// The tool identity and the canonical arguments: the action digest in `subject`.
+    /// What runs, with which arguments, as canonical JSON: the action digest in `subject`.
     pub const ACTION: &str = "callgate/action/v1";
     /// The canonical arguments: `action.args_commitment`.
     pub const ARGS: &str = "callgate/args/v1";
@@ -143,14 +143,14 @@ pub mod domain {
     pub const REQUEST: &str = "callgate/request/v1";
     /// The facts the decision consulted: `facts_commitment`.
     pub const FACTS: &str = "callgate/facts/v1";
-    /// What the action returned: `result_commitment`.
+    /// The SHA-256 of what the action returned: `result_commitment`.
     pub const RESULT: &str = "callgate/result/v1";
 }
 
 /// Commits to `bytes` without revealing them to anyone who lacks the salt.
 ///
 /// `HMAC-SHA256(key = salt, message = u64_be(len(domain)) ‖ domain ‖ bytes)`; the length makes the split
-/// between domain and bytes unambiguous. The salt is 32 random bytes, one per receipt, kept encrypted beside the
+/// between domain and bytes unambiguous. The salt is 32 random bytes, one per decision, kept encrypted beside the
 /// payload; with the salt gone the digest says nothing about the bytes.
 #[must_use]
 pub fn salted(salt: &[u8; 32], domain: &str, bytes: &[u8]) -> Hash {

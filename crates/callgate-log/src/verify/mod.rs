@@ -18,6 +18,7 @@ use crate::dsse;
 use crate::hash::{Hash, sha256};
 use crate::keys::{KeyId, Signature, VerifyingKey};
 use crate::merkle::{Frontier, leaf_hash};
+use crate::segment::{Group, Receipt};
 use crate::statement::{Body, DecisionKind, Statement};
 use chain::Chains;
 
@@ -164,6 +165,17 @@ impl LogVerifier {
         };
         self.failed = result.is_err();
         result
+    }
+
+    /// Verifies a group of a segment: its receipts, then the checkpoint that covers them.
+    ///
+    /// # Errors
+    /// As for [`LogVerifier::push`].
+    pub fn push_group(&mut self, group: &Group<'_>) -> Result<(), VerifyError> {
+        for Receipt { payload, signature, delta, .. } in &group.receipts {
+            self.push(Event::Receipt { payload, signature, delta })?;
+        }
+        self.push(Event::Checkpoint { note: group.note })
     }
 
     /// Ends the log: everything must be covered by a checkpoint, and every held checkpoint must have been met.

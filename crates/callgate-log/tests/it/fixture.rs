@@ -213,7 +213,7 @@ pub(crate) fn golden_log() -> Log {
     let allowed = log.decide(plain);
     let done = Outcome {
         prev: Some(allowed.payload_sha256),
-        result_commitment: Some(salted(&salt(2), domain::RESULT, b"1 row")),
+        result_commitment: Some(salted(&salt(2), domain::RESULT, sha256(b"1 row").as_bytes())),
         started_at_ms: Some(int(START_MS)),
         ..outcome(allowed, Status::Succeeded, Some("loan-001"))
     };

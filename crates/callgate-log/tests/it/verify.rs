@@ -1,6 +1,7 @@
 //! The verification rules of the log, one by one: what holds, and what each violation is called.
 
 use callgate_log::checkpoint::CheckpointSigner;
+use callgate_log::segment::{Group, Receipt};
 use callgate_log::statement::{
     Agent, Decision, DecisionKind, DecisionRef, Gate, Mode, Outcome, ParseError, Status,
 };
@@ -297,6 +298,40 @@ fn receipts_and_checkpoints_may_have_separate_keys() {
     assert!(log.verify().is_err());
     let both = verifier().with_checkpoint_key(&other_key().verifying_key());
     assert!(verify_events(both, &log.events).is_ok());
+}
+
+#[test]
+fn groups_of_a_segment_verify_like_their_events() {
+    let log = golden_log();
+    let groups = || {
+        let (mut receipts, mut first, mut groups) = (Vec::new(), 0, Vec::new());
+        for event in &log.events {
+            match event {
+                Owned::Receipt { payload, signature, delta } => {
+                    receipts.push(Receipt { payload, signature, delta, attachment: b"sealed" });
+                }
+                Owned::Checkpoint(note) => {
+                    let count = u64::try_from(receipts.len()).unwrap();
+                    let receipts = std::mem::take(&mut receipts);
+                    groups.push(Group { offset: 0, end: 0, first, receipts, note: note.as_bytes() });
+                    first += count;
+                }
+            }
+        }
+        groups
+    };
+    let verdict = |groups: &[Group<'_>]| {
+        let mut verifier = verifier();
+        groups.iter().try_for_each(|group| verifier.push_group(group))?;
+        verifier.finish()
+    };
+    assert_eq!(verdict(&groups()), log.verify());
+    let mut changed = groups();
+    changed[1].receipts[0].delta = b"other";
+    assert_eq!(verdict(&changed), Err(VerifyError::Effects { index: 2 }));
+    let mut missing = groups();
+    missing.remove(1);
+    assert!(verdict(&missing).is_err());
 }
 
 #[test]
