@@ -153,11 +153,9 @@ impl Decimal {
     /// # Errors
     /// [`DecimalError::Range`] for NaN and infinities.
     pub fn from_f64(number: f64) -> Result<Self, DecimalError> {
-        if number.is_finite() {
-            format!("{number:e}").parse().map_err(|_| DecimalError::Range)
-        } else {
-            Err(DecimalError::Range)
-        }
+        // Of two equally short texts ECMAScript takes the even one, as `serde_json` does and `{:e}` does not.
+        let shortest = serde_json::Number::from_f64(number).ok_or(DecimalError::Range)?;
+        shortest.to_string().parse().map_err(|_| DecimalError::Range)
     }
 
     /// The exponent of the leading digit plus one; orders magnitudes without scaling.
@@ -324,6 +322,14 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn of_two_shortest_texts_the_even_one_is_taken() {
+        assert_eq!(
+            Decimal::from_f64("-2042643132882434.25".parse().unwrap()).unwrap().to_string(),
+            "-2042643132882434.2"
+        );
+    }
+
     fn decimal(text: &str) -> Decimal {
         text.parse().unwrap()
     }
@@ -381,7 +387,8 @@ mod tests {
             let scaled = |n: i64| Decimal::new(i128::from(n), e).unwrap();
             prop_assert_eq!(scaled(a).cmp(&scaled(b)), a.cmp(&b));
             let sum = scaled(a).checked_add(scaled(b)).unwrap();
-            prop_assert_eq!(sum, Decimal::new(i128::from(a) + i128::from(b), e).unwrap());
+            let whole = i128::from(a).checked_add(i128::from(b)).unwrap();
+            prop_assert_eq!(sum, Decimal::new(whole, e).unwrap());
         }
 
         #[test]
