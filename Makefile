@@ -1,0 +1,84 @@
+# The commands of the README. CI calls the same targets.
+#
+#   make run     build and play the demonstration
+#   make test    install what the tests need, and pass them
+#   make lint    formatting, lints, licences
+#   make bench   print figures beside their peers
+#   make sim     the long simulation (minutes)
+
+CARGO  ?= cargo
+PYTHON ?= python3
+SEEDS  ?= 20000
+DENY_VERSION = 0.20.2
+
+# The test runner is used when it is there; plain `cargo test` runs the same tests.
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+ifeq ($(NEXTEST),yes)
+RUN_TESTS = $(CARGO) nextest run
+else
+RUN_TESTS = $(CARGO) test
+endif
+
+NODE := $(shell command -v node 2>/dev/null)
+NPM  := $(shell command -v npm 2>/dev/null)
+PY   := $(shell command -v $(PYTHON) 2>/dev/null)
+
+.PHONY: run test lint bench sim ci demo-server interop-env test-rust test-docs test-mutants test-interop fmt clean
+
+run: demo-server
+	$(CARGO) run --release --quiet --bin callgate -- demo
+
+# The official MCP filesystem server, from its lock file.
+demo-server:
+ifdef NPM
+	@test -d examples/demo/node_modules/@modelcontextprotocol/server-filesystem \
+	  || npm ci --prefix examples/demo --ignore-scripts --no-audit --no-fund --loglevel=error
+else
+	@echo "node and npm are not installed: the demonstration uses the small server in this tree" >&2
+endif
+
+test: demo-server interop-env test-rust test-docs test-mutants test-interop
+
+test-rust:
+	CALLGATE_TEST_MCP_DIR="$(CURDIR)/examples/demo" CALLGATE_TEST_PYTHON="$(CURDIR)/.venv/bin/python" \
+	  $(RUN_TESTS) --workspace
+
+test-docs:
+	$(CARGO) test --doc --workspace --quiet
+
+# A build that skips a sync must make the simulation fail.
+test-mutants:
+	$(RUN_TESTS) --package callgate-store --features mutants mutants
+
+interop-env:
+ifdef PY
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
+else
+	@echo "python3 is not installed: receipts are not checked with securesystemslib" >&2
+endif
+
+# Receipts verified by programs that are not ours.
+test-interop: interop-env
+	sh tests/interop/run.sh "$(CARGO)"
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features --quiet -- -D warnings
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --debug --quiet --version $(DENY_VERSION)
+	$(CARGO) deny --log-level error check licenses bans sources
+
+bench:
+	$(CARGO) run --release --quiet --package callgate-bench
+
+sim:
+	CALLGATE_SIM_SEEDS=$(SEEDS) $(RUN_TESTS) --release --package callgate-store --features mutants,sim
+
+ci: lint test
+
+fmt:
+	$(CARGO) fmt --all
+
+clean:
+	$(CARGO) clean
+	rm -rf .venv examples/demo/node_modules
