@@ -34,22 +34,22 @@ fn all_hold(kind: Kind, default: u64) {
 
 #[test]
 fn acknowledged_entries_survive_power_cuts() {
-    all_hold(Kind::PowerCuts, 1500);
+    all_hold(Kind::PowerCuts, 1000);
 }
 
 #[test]
 fn acknowledged_entries_survive_failing_calls() {
-    all_hold(Kind::FailingCalls, 1500);
+    all_hold(Kind::FailingCalls, 600);
 }
 
 #[test]
 fn acknowledged_entries_survive_a_full_disk() {
-    all_hold(Kind::FullDisk, 500);
+    all_hold(Kind::FullDisk, 250);
 }
 
 #[test]
 fn garbage_in_unsynced_sectors_is_reported_and_can_be_discarded() {
-    all_hold(Kind::Garbage, 1000);
+    all_hold(Kind::Garbage, 800);
 }
 
 fn is_found(mutant: Mutant) {

@@ -201,3 +201,7 @@ impl<'a> SegmentReader<'a> {
 fn offset_of(sector: usize) -> u64 {
     u64::try_from(sector.saturating_mul(SECTOR)).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod tests;
