@@ -13,6 +13,13 @@ use super::{Checker, Typed};
 /// Functions whose constant argument must be readable: a mistake in it is a mistake in the rule.
 const LITERALS: [&str; 3] = ["dec", "timestamp", "duration"];
 
+/// What `target.name(…)` may be besides a method of a value.
+enum Qualified {
+    Known(&'static Definition),
+    Unknown(String),
+    Method,
+}
+
 impl Checker<'_> {
     pub(super) fn call(
         &mut self,
@@ -25,8 +32,9 @@ impl Checker<'_> {
         let (definition, receiver) = match target {
             None => (self.function(name, rooted), None),
             Some(target) => match self.qualified(target, name) {
-                Some(definition) => (Some(definition), None),
-                None => (functions::find(name, Style::Method), Some(target)),
+                Qualified::Known(definition) => (Some(definition), None),
+                Qualified::Unknown(full) => return self.unknown_function(expr, &full, false),
+                Qualified::Method => (functions::find(name, Style::Method), Some(target)),
             },
         };
         let typed: Vec<Typed> = receiver.into_iter().chain(args).map(|arg| self.check(arg)).collect();
@@ -49,13 +57,18 @@ impl Checker<'_> {
         names.iter().find_map(|full| functions::find(full, Style::Function))
     }
 
-    /// `space.name(…)` where `space` is no variable but the first part of a function's name.
-    fn qualified(&self, target: &Expr, name: &str) -> Option<&'static Definition> {
-        let (space, rooted) = self.dotted(target)?;
+    /// `space.name(…)` where `space` is no variable but the first part of functions' names.
+    fn qualified(&self, target: &Expr, name: &str) -> Qualified {
+        let Some((space, rooted)) = self.dotted(target) else { return Qualified::Method };
         if self.env.resolve(&space, rooted).is_some() {
-            return None;
+            return Qualified::Method;
         }
-        self.function(&format!("{space}.{name}"), rooted)
+        let full = format!("{space}.{name}");
+        match self.function(&full, rooted) {
+            Some(definition) => Qualified::Known(definition),
+            None if functions::is_space(&space) => Qualified::Unknown(full),
+            None => Qualified::Method,
+        }
     }
 
     fn applied(

@@ -1,6 +1,7 @@
 //! The functions of the language: one table per subject. Each checks the kinds of its arguments
 //! again when it runs, spends fuel for what it touches, and is pure.
 
+mod bits;
 mod conversion;
 mod list;
 mod math;
@@ -85,7 +86,7 @@ const fn define(
 }
 
 fn all() -> impl Iterator<Item = &'static Definition> {
-    [conversion::TABLE, list::TABLE, math::TABLE, string::TABLE, text::TABLE, time::TABLE]
+    [bits::TABLE, conversion::TABLE, list::TABLE, math::TABLE, string::TABLE, text::TABLE, time::TABLE]
         .into_iter()
         .flatten()
 }
@@ -93,6 +94,11 @@ fn all() -> impl Iterator<Item = &'static Definition> {
 /// The function called `name` that may be called in this style.
 pub(super) fn find(name: &str, style: Style) -> Option<&'static Definition> {
     all().find(|definition| definition.name == name && definition.callable(style))
+}
+
+/// Whether functions have names such as `space.name`.
+pub(super) fn is_space(space: &str) -> bool {
+    all().any(|definition| definition.name.rsplit_once('.').is_some_and(|(known, _)| known == space))
 }
 
 /// The names that may be called in this style.

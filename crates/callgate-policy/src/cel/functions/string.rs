@@ -79,8 +79,8 @@ fn last_index_of<'a>(args: &[CelValue<'a>], fuel: &mut Fuel) -> Result<CelValue<
         None => text.len(),
     };
     // The part must begin at `start` or before, so it ends within its own length after that.
-    let end = (start.saturating_add(part.len())..=text.len()).find(|at| text.is_char_boundary(*at));
-    let found = text.get(..end.unwrap_or(text.len())).and_then(|text| text.rfind(part));
+    let end = text.floor_char_boundary(start.saturating_add(part.len()));
+    let found = text.get(..end).and_then(|text| text.rfind(part));
     let found = found.filter(|at| *at <= start);
     Ok(found.map_or(CelValue::Int(-1), |at| position(text, at)))
 }
