@@ -3,9 +3,9 @@
 use callgate_log::dsse;
 use callgate_log::export::{Bundle, ExportError, KEY, VKEY, verify_receipt};
 use callgate_log::note::NoteVerifier;
-use callgate_log::statement::{Body, DecisionKind};
+use callgate_log::statement::{Body, Decision, DecisionKind, Gate};
 
-use crate::fixture::{golden_log, key, other_key, pinned, signer};
+use crate::fixture::{Log, decision, golden_log, key, other_key, pinned, signer};
 
 #[test]
 fn exported_receipt_verifies_from_its_files() {
@@ -38,4 +38,16 @@ fn what_does_not_verify_is_not_exported() {
     assert!(matches!(export(signature, 5, &vkey), Some(ExportError::Proof(_))));
     let other_log = NoteVerifier::new("other.example/log", pinned()).unwrap();
     assert!(matches!(export(signature, 4, &other_log), Some(ExportError::Proof(_))));
+}
+
+#[test]
+fn receipt_of_another_log_is_not_exported() {
+    // The same key signs for two logs, and a receipt of one was put into the other.
+    let mut log = Log::new();
+    let gate = Gate { origin: "other.example/log".to_owned(), version: "0.1.0".to_owned() };
+    log.decide(Decision { gate, ..decision(DecisionKind::Allow, None) });
+    let payload = &log.payloads[0];
+    let exported =
+        Bundle::new(payload, dsse::sign(&key(), payload), &log.proof(0), &pinned(), &signer().verifier());
+    assert!(matches!(exported, Err(ExportError::Origin { .. })), "{exported:?}");
 }

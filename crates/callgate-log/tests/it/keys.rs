@@ -54,6 +54,16 @@ fn signature_must_be_strict() {
 }
 
 #[test]
+fn signature_with_a_point_of_small_order_is_refused() {
+    // Made with the secret key and the identity as the random point; the plain equation of RFC 8032 holds for it.
+    let key = SigningKey::from_seed(&[1; 32]);
+    let signature = hex(
+        "010000000000000000000000000000000000000000000000000000000000000095c0fdcc54fccad1f2b8bc9b96aa6837c82f86349e6576ad29ca3ece7b7ea905",
+    );
+    assert!(key.verifying_key().verify(b"message", &signature.try_into().unwrap()).is_err());
+}
+
+#[test]
 fn weak_public_key_is_refused() {
     let mut identity = [0; 32];
     identity[0] = 1;

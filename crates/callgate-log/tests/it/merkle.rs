@@ -145,6 +145,14 @@ fn proofs_that_cannot_be_are_refused() {
     assert!(consistency_proof(&Leaves(&leaves), 3, 2).is_err());
     assert!(consistency_proof(&Leaves(&leaves), 3, u64::MAX).is_err());
     assert!(verify_inclusion(&leaves[0], 0, 0, &[], &leaves[0]).is_err());
+    // A right path under the right root does not prove a wrong size.
+    let (two, four) = (naive_root(&leaves[..2]), naive_root(&leaves));
+    assert!(verify_inclusion(&leaves[0], 0, 2, &[leaves[1]], &two).is_ok());
+    assert!(verify_inclusion(&leaves[0], 0, 4, &[leaves[1]], &two).is_err());
+    assert!(verify_inclusion(&leaves[1], 0, 1, &[leaves[0]], &two).is_err());
+    let grown = consistency_proof(&Leaves(&leaves), 2, 4).unwrap();
+    assert!(verify_consistency(2, &two, 4, &four, &grown).is_ok());
+    assert!(verify_consistency(2, &two, 8, &four, &grown).is_err());
     assert!(verify_inclusion(&leaves[0], 0, u64::MAX, &[], &leaves[0]).is_err());
 }
 

@@ -63,6 +63,7 @@ fn malformed_notes_are_refused() {
         format!("{good}{}", "— name AAAAAAAA\n".repeat(64)),
         good.replace(ORIGIN, "callgate.example\t/golden"),
         good.replace("=\n", "\n"),
+        good.replacen("\n1\n", "\n\u{7}1\n", 1),
         "x".repeat(MAX_NOTE + 1),
         String::new(),
     ];
@@ -72,6 +73,15 @@ fn malformed_notes_are_refused() {
     }
     let sixteen = format!("{good}{}", "— name AAAAAAAA\n".repeat(15));
     assert!(Note::parse(sixteen.as_bytes()).is_ok(), "a reader must take at least 16 signatures");
+}
+
+#[test]
+fn text_that_a_note_cannot_carry_is_not_signed() {
+    let signer = NoteSigner::new(ORIGIN, key()).unwrap();
+    assert!(signer.sign("plain\n").is_ok());
+    for text in ["", "no newline", "tab\there\n", "return\r\n"] {
+        assert_eq!(signer.sign(text), Err(NoteError::NotText), "{text:?}");
+    }
 }
 
 #[test]

@@ -166,8 +166,12 @@ fn outcome_belongs_to_the_decision_s_owner() {
         vec![Outcome { tenant: "other".to_owned(), ..outcome(of, Status::Succeeded, None) }]
     });
     assert_eq!(wrong, Err(VerifyError::OtherOwner { index: 1, decision: int(0) }));
-    let wrong = with_outcomes(allow(Some("s"), None), |of| vec![outcome(of, Status::Succeeded, None)]);
-    assert_eq!(wrong, Err(VerifyError::OtherOwner { index: 1, decision: int(0) }));
+    // A session without a name is still a session.
+    for session in ["s", ""] {
+        let wrong =
+            with_outcomes(allow(Some(session), None), |of| vec![outcome(of, Status::Succeeded, None)]);
+        assert_eq!(wrong, Err(VerifyError::OtherOwner { index: 1, decision: int(0) }));
+    }
 }
 
 #[test]
