@@ -39,7 +39,10 @@ pub struct LogReader {
 
 impl std::fmt::Debug for LogReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogReader").field("segment", &self.segment).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("LogReader")
+            .field("segment", &self.segment)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +142,9 @@ impl LogReader {
             };
             match (look.end, later) {
                 (End::Damaged(..), None) if look.groups.is_empty() && left > 0 => thread::sleep(PAUSE),
-                (End::Damaged(offset, what), _) if look.groups.is_empty() => return Err(self.damaged(offset, what)),
+                (End::Damaged(offset, what), _) if look.groups.is_empty() => {
+                    return Err(self.damaged(offset, what));
+                }
                 (End::Unfinished, Some(_)) if look.groups.is_empty() => {
                     let what = "a group is unfinished although a later segment was begun".to_owned();
                     return Err(self.damaged(look.offset, what));
@@ -199,7 +204,9 @@ impl LogReader {
     fn later(&self) -> Result<Option<u64>, ReadError> {
         let failed = |source| ReadError::Io { file: LOG.to_owned(), source };
         let names = self.fs.list(LOG).map_err(failed)?;
-        for number in names.iter().filter_map(|name| segment_number(name)).filter(|number| *number > self.segment) {
+        for number in
+            names.iter().filter_map(|name| segment_number(name)).filter(|number| *number > self.segment)
+        {
             if self.first_of(number)?.is_some() {
                 return Ok(Some(number));
             }
@@ -240,11 +247,14 @@ fn walk(mut reader: SegmentReader<'_>, first: u64, from: u64) -> Look {
             Step::Group(group) => {
                 look.offset = group.end;
                 look.groups.push_back(copy(&group));
-                look.next = look.groups.back().and_then(|group| group.last()).map_or(look.next, |last| last.size);
+                look.next =
+                    look.groups.back().and_then(|group| group.last()).map_or(look.next, |last| last.size);
             }
             Step::End { .. } => break End::Clean,
             Step::Torn { .. } => break End::Unfinished,
-            Step::Corrupt(corruption) => break End::Damaged(corruption.offset, corruption.damage.to_string()),
+            Step::Corrupt(corruption) => {
+                break End::Damaged(corruption.offset, corruption.damage.to_string());
+            }
         }
     };
     look

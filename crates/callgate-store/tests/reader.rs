@@ -1,11 +1,13 @@
 //! A log is read without owning it: beside a running store, from a copy, and never past damage.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 #![expect(clippy::arithmetic_side_effects, reason = "test arithmetic")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 
 use std::sync::Arc;
 
 use callgate_store::{
-    CheckpointSigner, Entry, Fold, FoldError, Fs, LogReader, Options, ReadOnlyFs, RealFs, SegmentStore, StoredReceipt,
+    CheckpointSigner, Entry, Fold, FoldError, Fs, LogReader, Options, ReadOnlyFs, RealFs, SegmentStore,
+    StoredReceipt,
 };
 
 struct Count(u64);
@@ -45,6 +47,7 @@ fn store(dir: &std::path::Path) -> SegmentStore<Count> {
     let mut options = Options::new([7; 32]);
     options.segment_bytes = 64 << 10;
     options.reserve_bytes = 4 << 10;
+    options.max_entry = 4 << 10;
     SegmentStore::open(Arc::new(RealFs::new(dir).unwrap()), options, Box::new(Plain), Count(0)).unwrap().0
 }
 
@@ -54,7 +57,7 @@ fn entry(number: u64) -> Entry<()> {
         signature: [number.to_le_bytes()[0]; 64],
         delta_bytes: b"delta".to_vec(),
         delta: (),
-        attachment: vec![1; 300],
+        attachment: vec![1; 900],
     }
 }
 
