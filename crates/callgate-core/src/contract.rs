@@ -20,8 +20,8 @@ pub struct Contract {
     pub rule: Arc<Rule>,
     /// The steps in order; not empty, each once.
     pub steps: Vec<String>,
-    /// Function → the action types it permits.
-    pub actions: BTreeMap<String, BTreeSet<String>>,
+    /// Function → the action types it permits; without a map, the order alone is enforced.
+    pub actions: Option<BTreeMap<String, BTreeSet<String>>>,
     /// The step that ends the session.
     pub seal_at: String,
     /// The action types that seal it there; empty means any.
@@ -43,7 +43,8 @@ pub struct Ruling {
 
 impl Contract {
     fn knows(&self, word: &str) -> bool {
-        self.actions.contains_key(word) || self.steps.iter().any(|step| step == word)
+        self.actions.as_ref().is_some_and(|actions| actions.contains_key(word))
+            || self.steps.iter().any(|step| step == word)
     }
 
     /// Whether `agent` must follow this contract. Compared folded: a guard restricts.
@@ -83,7 +84,8 @@ impl Contract {
 
     fn action(&self, request: &Request) -> Result<(), Reason> {
         let function = request.session.function.as_ref().or(request.session.step.as_ref());
-        let Some(permitted) = function.and_then(|f| self.actions.get(f.as_str())) else {
+        let Some(actions) = &self.actions else { return Ok(()) };
+        let Some(permitted) = function.and_then(|f| actions.get(f.as_str())) else {
             let named = function.map_or("", Name::as_str);
             let message = format!("function `{named}` is not in the contract's action map");
             return Err(self.reason(Code::NoPolicyMatch, message));

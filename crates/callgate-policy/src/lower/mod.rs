@@ -1,0 +1,167 @@
+//! A bundle to a snapshot: files are parsed and decoded, the parts checked against each other, and
+//! lowered into what decides. One path for `check` and `compile`, which therefore cannot disagree.
+
+mod contracts;
+mod dead;
+mod rules;
+mod settings;
+mod tools;
+
+use callgate_core::module::Module;
+use callgate_core::snapshot::Snapshot;
+
+use self::dead::Draft;
+use crate::bundle::{Bundle, FileKind};
+use crate::codes::Code;
+use crate::decode::{Shape, Sink, Spanned};
+use crate::diagnostic::{Problems, Report};
+use crate::language::contracts::{ContractText, ContractsFile};
+use crate::language::rules::{RuleText, RulesFile};
+use crate::language::settings::SettingsFile;
+use crate::rules::Rules;
+use crate::syntax::{self, MAX_BUNDLE, MAX_FILE, MAX_FILES, Node, SourceFile};
+
+/// A decoded part and the file it stands in.
+pub(crate) struct Part<'a, T> {
+    file: &'a SourceFile<'a>,
+    text: T,
+}
+
+/// The decoded files, by kind.
+#[derive(Default)]
+struct Parts<'a> {
+    settings: Option<SettingsFile>,
+    /// Rules, and whether their file says `invariants: true`.
+    rules: Vec<(Part<'a, RuleText>, bool)>,
+    contracts: Vec<Part<'a, ContractText>>,
+    tools: Vec<Part<'a, Node>>,
+}
+
+/// Reads the whole bundle. There is a snapshot exactly when the report has no errors.
+pub(crate) fn lower(bundle: &Bundle) -> (Option<Snapshot>, Report) {
+    let mut problems = Problems::default();
+    let files: Vec<(FileKind, SourceFile<'_>)> = select(bundle, &mut problems);
+    let parts = decode(&files, &mut problems);
+    let snapshot = assemble(bundle, &parts, &mut problems);
+    let sound = problems.errors() == 0;
+    (snapshot.filter(|_| sound), problems.into_report())
+}
+
+/// The files that are read, within the limits.
+fn select<'a>(bundle: &'a Bundle, problems: &mut Problems) -> Vec<(FileKind, SourceFile<'a>)> {
+    let total = bundle.files().values().fold(0usize, |sum, text| sum.saturating_add(text.len()));
+    if bundle.files().len() > MAX_FILES {
+        let message = format!("the bundle has {} files, more than {MAX_FILES}", bundle.files().len());
+        problems.whole(Code::TooLarge, "", message).help("put more rules into each file");
+    }
+    if total > MAX_BUNDLE {
+        let message = format!("the bundle has {total} bytes, more than {MAX_BUNDLE}");
+        problems.whole(Code::TooLarge, "", message).help("remove what decides nothing");
+    }
+    if problems.errors() > 0 {
+        return Vec::new();
+    }
+    bundle.files().iter().filter_map(|(path, text)| file(path, text, problems)).collect()
+}
+
+fn file<'a>(path: &'a str, text: &'a str, problems: &mut Problems) -> Option<(FileKind, SourceFile<'a>)> {
+    let kind = FileKind::of(path);
+    let folder = path.split('/').next().unwrap_or(path);
+    match kind {
+        Some(FileKind::Tests) => return None,
+        Some(FileKind::Later) => {
+            let message = format!("this version cannot enforce what is in `{folder}/`");
+            problems
+                .whole(Code::Unsupported, path, message)
+                .help("remove the file; to ignore it would be dangerous");
+        }
+        Some(FileKind::Misplaced) | None => {
+            problems
+                .whole(Code::Misplaced, path, "the file is not where or as a file of a bundle must be")
+                .help(
+                    "a bundle has `callgate.yaml`, `rules/*.yaml`, `contracts/*.yaml` and `tools/*.json`, \
+                     without further folders",
+                );
+        }
+        Some(kind) if text.len() <= MAX_FILE => return Some((kind, SourceFile::new(path, text))),
+        Some(_) => {
+            let message = format!("the file has {} bytes, more than {MAX_FILE}", text.len());
+            problems.whole(Code::TooLarge, path, message).help("split it into several files");
+        }
+    }
+    None
+}
+
+fn decode<'a>(files: &'a [(FileKind, SourceFile<'a>)], problems: &mut Problems) -> Parts<'a> {
+    let mut parts = Parts::default();
+    for (kind, file) in files {
+        let Some(root) = syntax::parse(file, problems) else { continue };
+        let sink = &mut Sink { file, problems };
+        match kind {
+            FileKind::Settings => parts.settings = SettingsFile::decode(&root, sink),
+            FileKind::Tools => parts.tools.push(Part { file, text: root }),
+            FileKind::Rules => {
+                let Some(RulesFile { invariants, rules, .. }) = RulesFile::decode(&root, sink) else {
+                    continue;
+                };
+                let invariant = invariants.is_some_and(|flag| flag.value);
+                let rules = rules.into_iter().flat_map(|rules| rules.value);
+                parts.rules.extend(rules.map(|rule| (Part { file, text: rule.value }, invariant)));
+            }
+            FileKind::Contracts => {
+                let contracts = ContractsFile::decode(&root, sink).and_then(|file| file.contracts);
+                let contracts = contracts.into_iter().flat_map(|contracts| contracts.value);
+                parts.contracts.extend(contracts.map(|contract| Part { file, text: contract.value }));
+            }
+            FileKind::Tests | FileKind::Later | FileKind::Misplaced => {}
+        }
+    }
+    parts
+}
+
+fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Option<Snapshot> {
+    let defaults = settings::lower(parts.settings.as_ref());
+    let catalogue = tools::lower(&parts.tools, problems);
+    let contracts = contracts::lower(&parts.contracts, bundle.env(), problems);
+    let drafts: Vec<Draft<'_>> = parts
+        .rules
+        .iter()
+        .filter_map(|(part, invariant)| rules::lower(part, *invariant, &catalogue, &defaults, problems))
+        .collect();
+    repeated_ids(parts, problems);
+    dead::check(&drafts, problems);
+    if problems.errors() == 0 && parts.rules.is_empty() && parts.contracts.is_empty() {
+        problems
+            .whole(
+                Code::DecidesNothing,
+                "",
+                "the bundle has no rule and no contract, so it denies everything",
+            )
+            .help("write `rules/policy.yaml` or `contracts/<name>.yaml`");
+    }
+    if problems.errors() > 0 {
+        return None;
+    }
+    let compiled = drafts.into_iter().map(|draft| draft.compiled).collect();
+    let module = Rules::new(compiled, catalogue.clone(), defaults.approval_expires_ms);
+    let modules: Vec<Box<dyn Module>> = vec![Box::new(module)];
+    Some(Snapshot { digest: bundle.digest(), modules, contracts, catalogue, defaults })
+}
+
+/// Ids name rules and contracts in receipts, so no two may share one.
+fn repeated_ids(parts: &Parts<'_>, problems: &mut Problems) {
+    let rules = parts.rules.iter().map(|(part, _)| (part.file, part.text.id.as_ref(), "rule"));
+    let contracts = parts.contracts.iter().map(|part| (part.file, part.text.id.as_ref(), "contract"));
+    let mut first: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
+    for (file, id, what) in rules.chain(contracts) {
+        let Some(Spanned { value: id, span }) = id else { continue };
+        match first.get(id.as_str()) {
+            None => drop(first.insert(id.as_str(), format!("the {what} at {}", file.source(*span)))),
+            Some(earlier) => {
+                problems
+                    .add(Code::RepeatedId, file, *span, format!("the id `{id}` is that of {earlier}"))
+                    .help("give each rule and contract an id of its own");
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The rules module: YAML rules with CEL conditions, found by the index and judged one by one.
+//!
+//! A rule that permits is matched *strictly*: exact names, and only what is known. A rule that
+//! restricts is matched *cautiously*: look-alikes count, and so may what the request leaves unsaid.
+//! `allow_with_constraints` does both: it permits what it matches strictly, and constrains what it
+//! matches cautiously.
+
+mod matcher;
+
+pub(crate) use matcher::{Field, LabelTest, Matcher, Tags, Want};
+
+use std::sync::Arc;
+
+use callgate_core::catalogue::Catalogue;
+use callgate_core::decision::Decision;
+use callgate_core::facts::Facts;
+use callgate_core::index::{Form, Index};
+use callgate_core::module::{Evaluation, Module};
+use callgate_core::request::Request;
+use callgate_core::rule::{Outcome, Rule, Step, Verdict};
+
+use crate::condition::{Budget, Condition, Variables};
+use matcher::{Match, Trusted};
+
+/// The module's name in traces.
+pub(crate) const NAME: &str = "rules";
+
+/// Why a constraining rule does not permit: it does not name exactly this.
+const RESEMBLES: &str =
+    "the request only resembles what the rule names, so the rule constrains but does not permit";
+
+/// A rule in the form that is judged.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) matcher: Matcher,
+    pub(crate) condition: Option<Condition>,
+}
+
+/// All rules of a snapshot.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// By id, so that nothing depends on where a rule stands.
+    rules: Vec<Compiled>,
+    index: Index,
+    catalogue: Catalogue,
+    approval_expires_ms: u64,
+}
+
+/// What a rule says, before its condition is asked.
+#[derive(Clone, Copy)]
+enum Found {
+    /// Speaks with its own effect.
+    Speaks(Match),
+    /// Constrains, but does not permit.
+    Constrains(Match),
+    /// Does not match: this field differs.
+    Differs(&'static str),
+}
+
+impl Rules {
+    /// Files the rules in the index.
+    pub(crate) fn new(mut rules: Vec<Compiled>, catalogue: Catalogue, approval_expires_ms: u64) -> Self {
+        rules.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
+        let mut index = Index::default();
+        for (number, compiled) in (0u32..).zip(&rules) {
+            for form in forms(compiled.rule.effect) {
+                for keys in compiled.matcher.keys() {
+                    index.insert(number, *form, &keys);
+                }
+            }
+        }
+        Self { rules, index, catalogue, approval_expires_ms }
+    }
+
+    fn judge<'r>(
+        &'r self,
+        candidates: impl Iterator<Item = &'r Compiled>,
+        request: &Request,
+        facts: &Facts,
+        evaluation: &mut Evaluation,
+    ) {
+        let trusted = Trusted::of(&self.catalogue, request);
+        let variables = Variables { request, facts };
+        let mut budget = Budget::default();
+        let mut unsaid = Vec::new();
+        for compiled in candidates {
+            let found = compiled.find(request, &trusted);
+            if let Found::Speaks(Match { unsaid: Some(field), .. }) = found {
+                unsaid.push((Arc::clone(&compiled.rule), field));
+            }
+            let (outcome, verdict) = compiled.conclude(found, &variables, &mut budget);
+            evaluation.verdicts.extend(verdict);
+            evaluation.trace.push(Step { rule: Arc::clone(&compiled.rule), outcome });
+        }
+        for (rule, field) in unsaid {
+            if self.is_unclear(&rule, &evaluation.verdicts) {
+                fail(&rule, field, evaluation);
+            }
+        }
+    }
+
+    /// Whether an approval that was matched only because the request leaves something unsaid stands
+    /// beside one with other terms: then the lenient one must not decide.
+    fn is_unclear(&self, rule: &Arc<Rule>, verdicts: &[Verdict]) -> bool {
+        let approval = |rule: &Rule| rule.effect == Decision::RequireApproval;
+        let others = verdicts.iter().filter(|verdict| verdict.error.is_none() && approval(&verdict.rule));
+        approval(rule) && others.map(|other| self.terms(&other.rule)).any(|terms| terms != self.terms(rule))
+    }
+
+    /// Reviewers, quorum and time of an approval rule, defaults filled in.
+    fn terms<'r>(&self, rule: &'r Rule) -> (&'r [String], u32, u64) {
+        rule.approval.as_ref().map_or((&[], 1, self.approval_expires_ms), |terms| {
+            (terms.reviewers.as_slice(), terms.quorum, terms.expires_ms)
+        })
+    }
+}
+
+/// Turns the verdict of `rule` into an error, in the explanation too.
+fn fail(rule: &Arc<Rule>, field: &str, evaluation: &mut Evaluation) {
+    let why = format!("the request names no `{field}`, so it is not known whose approval it needs");
+    for verdict in evaluation.verdicts.iter_mut().filter(|verdict| Arc::ptr_eq(&verdict.rule, rule)) {
+        verdict.error = Some(why.clone());
+    }
+    let steps = evaluation.trace.iter_mut().filter(|step| Arc::ptr_eq(&step.rule, rule));
+    for step in steps.filter(|step| step.outcome == Outcome::Matched) {
+        step.outcome = Outcome::Error(why.clone());
+    }
+}
+
+/// The forms a rule of that effect is matched in; see the module's description.
+const fn forms(effect: Decision) -> &'static [Form] {
+    match effect {
+        Decision::Allow => &[Form::Exact],
+        Decision::AllowWithConstraints => &[Form::Exact, Form::Folded],
+        Decision::Throttle | Decision::RequireApproval | Decision::Deny => &[Form::Folded],
+    }
+}
+
+impl Module for Rules {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
+        let mut numbers = Vec::with_capacity(16);
+        self.index.candidates(request, &mut numbers);
+        let rule = |number: &u32| usize::try_from(*number).ok().and_then(|at| self.rules.get(at));
+        self.judge(numbers.iter().filter_map(rule), request, facts, evaluation);
+    }
+
+    fn is_unconditional(&self, rule: &Rule) -> bool {
+        let found = self.rules.binary_search_by(|compiled| compiled.rule.id.cmp(&rule.id));
+        let compiled = found.ok().and_then(|at| self.rules.get(at));
+        compiled.is_some_and(|compiled| compiled.condition.is_none())
+    }
+}
+
+impl Compiled {
+    fn find(&self, request: &Request, trusted: &Trusted<'_>) -> Found {
+        let exact = |form| self.matcher.find(form, request, trusted);
+        match self.rule.effect {
+            Decision::Allow => exact(Form::Exact).map_or_else(Found::Differs, Found::Speaks),
+            Decision::AllowWithConstraints => match exact(Form::Exact) {
+                Ok(found) => Found::Speaks(found),
+                Err(_) => exact(Form::Folded).map_or_else(Found::Differs, Found::Constrains),
+            },
+            Decision::Throttle | Decision::RequireApproval | Decision::Deny => {
+                exact(Form::Folded).map_or_else(Found::Differs, Found::Speaks)
+            }
+        }
+    }
+
+    fn conclude(
+        &self,
+        found: Found,
+        variables: &Variables<'_>,
+        budget: &mut Budget,
+    ) -> (Outcome, Option<Verdict>) {
+        let (found, constrains) = match found {
+            Found::Differs(field) => return (Outcome::FieldDiffers(field), None),
+            Found::Speaks(found) => (found, false),
+            Found::Constrains(found) => (found, true),
+        };
+        let answer = self.condition.as_ref().map_or(Ok(true), |asked| asked.holds(variables, budget));
+        let error = match answer {
+            Ok(false) => return (Outcome::ConditionFalse, None),
+            Ok(true) if constrains => Some(found.unsaid.map_or_else(|| RESEMBLES.to_owned(), unsaid)),
+            Ok(true) => None,
+            Err(error) => Some(error),
+        };
+        let outcome = error.clone().map_or(Outcome::Matched, Outcome::Error);
+        let verdict = Verdict { rule: Arc::clone(&self.rule), specificity: found.specificity, error };
+        (outcome, Some(verdict))
+    }
+}
+
+/// Why a constraining rule does not permit what does not say enough.
+fn unsaid(field: &str) -> String {
+    format!("the request names no `{field}`, so the rule constrains but does not permit")
+}
+
+#[cfg(test)]
+impl Rules {
+    /// Every rule without the index: what [`Module::evaluate`] must agree with.
+    pub(crate) fn evaluate_linear(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
+        self.judge(self.rules.iter(), request, facts, evaluation);
+    }
+}

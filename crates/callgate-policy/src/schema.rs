@@ -1,0 +1,25 @@
+//! The JSON Schemas of the file kinds, from the declarations that decode them.
+
+use serde_json::Value as Json;
+
+use crate::decode::{Shape, with};
+use crate::language::contracts::ContractsFile;
+use crate::language::rules::RulesFile;
+use crate::language::settings::SettingsFile;
+
+/// The schemas (JSON Schema 2020-12) by file name: `rules.schema.json` and so on. Each accepts all
+/// that `check` accepts of its file kind, and refuses unknown keys and wrong types as `check` does.
+#[must_use]
+pub fn json_schemas() -> Vec<(&'static str, String)> {
+    vec![
+        ("callgate.schema.json", document("callgate.yaml", SettingsFile::schema())),
+        ("contracts.schema.json", document("contracts/*.yaml", ContractsFile::schema())),
+        ("rules.schema.json", document("rules/*.yaml", RulesFile::schema())),
+    ]
+}
+
+fn document(title: &str, schema: Json) -> String {
+    let schema = with(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
+    let schema = with(schema, "title", title);
+    format!("{schema:#}\n")
+}
