@@ -1,1 +1,34 @@
-//! placeholder
+//! The gate: the shell around a pure decision.
+//!
+//! It reads facts, decides, makes the receipt durable and only then answers; an allow comes with a
+//! [`Permit`], which nothing else can build. Enforcement points hold an [`Arc<Gate>`](std::sync::Arc)
+//! and use one path: [`Gate::decide`], then [`Permit::redeem`], then [`Gate::report`].
+//!
+//! This crate knows no HTTP, no MCP and no files of its own: everything on disk goes through
+//! [`callgate_store::Fs`].
+
+pub mod clock;
+mod commit;
+mod dry_run;
+mod error;
+mod fold;
+mod gate;
+mod identity;
+mod keys;
+mod lookup;
+mod outcome;
+mod permit;
+mod publish;
+mod receipt;
+pub mod replay;
+mod reply;
+mod vault;
+
+pub use callgate_core::facts::Credential;
+pub use error::{AdminError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
+pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
+pub use identity::{Identity, ORIGIN_PREFIX};
+pub use keys::{ApiKeySecret, KeyRecord};
+pub use outcome::{OutcomeReport, OutcomeStatus};
+pub use permit::{Enforcement, Permit, PermitRefused};
+pub use reply::{ApprovalReply, OutcomeReply, ReasonReply, ReceiptReply, Reply};

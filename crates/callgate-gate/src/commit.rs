@@ -1,0 +1,225 @@
+//! From a decision to a durable receipt: bind, sign, seal, commit.
+
+use callgate_core::decide::{self, Ask};
+use callgate_core::digest::hex;
+use callgate_core::facts::{Credential, Facts};
+use callgate_core::request::Request;
+use callgate_core::state::{Conflict, Delta, SessionKey};
+use callgate_log::Statement;
+use callgate_log::dsse::{self, Envelope};
+use callgate_log::hash::sha256;
+use callgate_log::proof::TlogProof;
+use callgate_store::{CommitError, Durable, Entry};
+use serde_json::Value;
+
+use crate::error::Unavailable;
+use crate::fold::encode;
+use crate::gate::{Active, Gate};
+use crate::receipt::Binding;
+use crate::reply::Evidence;
+use crate::vault::Record;
+
+/// One attempt at a decision: everything but the durability.
+pub(crate) struct Attempt {
+    pub(crate) decided: decide::Decided,
+    pub(crate) now_ms: i64,
+    pub(crate) signed: Signed,
+    salt: [u8; 32],
+}
+
+/// A payload with its signature.
+pub(crate) struct Signed {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) signature: [u8; 64],
+}
+
+/// What was asked, as it arrived.
+pub(crate) struct Arrived {
+    pub(crate) ask: Ask,
+    /// The raw bytes of something that is no request.
+    pub(crate) raw: Vec<u8>,
+}
+
+impl Gate {
+    /// Decides once on the facts as they are now and prepares the receipt.
+    pub(crate) fn attempt(
+        &self,
+        ask: Ask,
+        raw: &[u8],
+        credential: &Credential,
+        active: &Active,
+    ) -> Result<(Attempt, Entry<Delta>), Unavailable> {
+        let request = match &ask {
+            Ask::Request(request) => Some(request.as_ref()),
+            Ask::Malformed(_) => None,
+        };
+        let (facts, prev, known_slot) = self.consult(request, credential);
+        let mut decided = decide::decide(&active.snapshot, ask, &facts);
+        decided.effects.snapshot = active.version;
+        let slot = known_slot.map_or_else(|| self.vault.reserve(), Ok).map_err(keyring)?;
+        decided.effects.slot = Some(slot);
+        let record = self.record(&decided.ask, raw, &facts)?;
+        let prev = prev.filter(|_| decided.effects.key.is_some());
+        let delta = Delta::Decision(decided.effects.clone());
+        let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
+        let (agent, tenant) = presented(credential);
+        let binding = Binding {
+            salt: &record.salt,
+            request_bytes: &record.request,
+            facts_bytes: &record.facts,
+            delta_bytes: &delta_bytes,
+            prev,
+            now_ms: facts.now_ms,
+            digest: *active.snapshot.digest.as_bytes(),
+            version: &active.name,
+            presented: (agent, tenant),
+        };
+        let signed = self.sign(&self.letterhead.decision(&decided, &binding))?;
+        let payload_sha256 = sha256(&signed.payload).into_bytes();
+        let attachment =
+            self.vault.seal(slot, &record, &payload_sha256, self.random.as_ref()).map_err(keyring)?;
+        let entry = signed.entry(delta, delta_bytes, attachment);
+        Ok((Attempt { decided, now_ms: facts.now_ms, signed, salt: record.salt }, entry))
+    }
+
+    /// Reads facts, the session's last receipt and its key ring slot, all at one moment.
+    pub(crate) fn consult(
+        &self,
+        request: Option<&Request>,
+        credential: &Credential,
+    ) -> (Facts, Option<[u8; 32]>, Option<u64>) {
+        let clock = self.clock.now_ms();
+        self.store.state(|state| {
+            let state = &state.0;
+            let now_ms = clock.max(state.latest_ms());
+            let facts = state.facts(request, credential.clone(), now_ms);
+            let key = request.map(SessionKey::of);
+            let session = key.as_ref().filter(|key| key.is_chained()).and_then(|key| state.session(key));
+            let slot = key.as_ref().and_then(|key| state.slot(key));
+            (facts, session.and_then(|session| session.last), slot)
+        })
+    }
+
+    fn record(&self, ask: &Ask, raw: &[u8], facts: &Facts) -> Result<Record, Unavailable> {
+        let mut salt = [0u8; 32];
+        self.random
+            .fill(&mut salt)
+            .map_err(|e| Unavailable::now(format!("the system gave no random bytes: {e}")))?;
+        let (malformed, request) = match ask {
+            Ask::Request(request) => (false, request.to_value().canonical().into_bytes()),
+            Ask::Malformed(_) => (true, raw.to_vec()),
+        };
+        let facts = serde_json::to_vec(facts).map_err(|e| Unavailable::for_good(e.to_string()))?;
+        Ok(Record { salt, malformed, request, facts })
+    }
+
+    pub(crate) fn sign(&self, statement: &Statement) -> Result<Signed, Unavailable> {
+        let payload = statement.to_payload().map_err(|e| Unavailable::for_good(e.to_string()))?;
+        let signature = dsse::sign(self.identity.key(), &payload);
+        Ok(Signed { payload, signature })
+    }
+
+    /// Commits a receipt that no request stands behind: an outcome or a change to the gate itself.
+    pub(crate) async fn commit_delta(
+        &self,
+        statement: &Statement,
+        delta: Delta,
+        delta_bytes: Vec<u8>,
+        attachment: Vec<u8>,
+    ) -> Result<(Signed, Durable), CommitFailure> {
+        let signed = self.sign(statement)?;
+        let entry = signed.entry(delta, delta_bytes, attachment);
+        let durable = self.store.commit(entry).await?;
+        Ok((signed, durable))
+    }
+
+    /// The evidence of a durable receipt.
+    pub(crate) fn evidence(
+        &self,
+        signed: &Signed,
+        durable: &Durable,
+    ) -> Result<(Value, String), Unavailable> {
+        let envelope = Envelope::new(signed.payload.clone(), self.identity.key().key_id(), signed.signature);
+        let envelope =
+            serde_json::from_str(&envelope.to_json()).map_err(|e| Unavailable::for_good(e.to_string()))?;
+        Ok((envelope, self.proof(durable.index, durable.size, &durable.checkpoint)?))
+    }
+
+    /// The tlog-proof of a receipt under a checkpoint.
+    pub(crate) fn proof(&self, index: u64, size: u64, checkpoint: &[u8]) -> Result<String, Unavailable> {
+        let path =
+            self.store.prove_inclusion(index, size).map_err(|e| Unavailable::for_good(e.to_string()))?;
+        let hashes = path.unwrap_or_default();
+        let checkpoint = String::from_utf8_lossy(checkpoint).into_owned();
+        Ok(TlogProof { extra: None, index, hashes, checkpoint }.to_text())
+    }
+
+    pub(crate) fn attempt_evidence(
+        &self,
+        attempt: &Attempt,
+        durable: &Durable,
+    ) -> Result<Evidence, Unavailable> {
+        let (envelope, proof) = self.evidence(&attempt.signed, durable)?;
+        Ok(Evidence { index: durable.index, envelope, proof, salt: hex(&attempt.salt) })
+    }
+}
+
+impl Signed {
+    fn entry(&self, delta: Delta, delta_bytes: Vec<u8>, attachment: Vec<u8>) -> Entry<Delta> {
+        Entry { payload: self.payload.clone(), signature: self.signature, delta_bytes, delta, attachment }
+    }
+}
+
+/// Why a receipt without a request behind it was not committed.
+pub(crate) enum CommitFailure {
+    Conflict(Conflict),
+    Unavailable(Unavailable),
+}
+
+impl From<Unavailable> for CommitFailure {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Unavailable(unavailable)
+    }
+}
+
+impl From<CommitError<Conflict>> for CommitFailure {
+    fn from(error: CommitError<Conflict>) -> Self {
+        match error {
+            CommitError::Conflict(conflict) => Self::Conflict(conflict),
+            other => Self::Unavailable(unavailable(&other)),
+        }
+    }
+}
+
+impl CommitFailure {
+    /// A conflict that deciding again cannot solve here.
+    pub(crate) fn settled(self) -> Unavailable {
+        match self {
+            Self::Conflict(conflict) => Unavailable::now(format!("{conflict}; try again")),
+            Self::Unavailable(unavailable) => unavailable,
+        }
+    }
+}
+
+pub(crate) fn unavailable(error: &CommitError<Conflict>) -> Unavailable {
+    let message = error.to_string();
+    match error {
+        CommitError::Busy | CommitError::Full | CommitError::Conflict(_) => Unavailable::now(message),
+        CommitError::TooLarge(_) | CommitError::Failed(_) | CommitError::Closed => {
+            Unavailable::for_good(message)
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
+fn keyring(error: callgate_store::KeyringError) -> Unavailable {
+    Unavailable::for_good(error.to_string())
+}
+
+/// The agent and tenant a credential speaks for.
+pub(crate) fn presented(credential: &Credential) -> (&str, &str) {
+    match credential {
+        Credential::Agent { agent, tenant, .. } => (agent, tenant),
+        Credential::Local | Credential::Development => ("unknown", callgate_core::request::DEFAULT_TENANT),
+    }
+}

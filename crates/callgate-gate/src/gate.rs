@@ -1,0 +1,282 @@
+//! The gate handle: one object that every enforcement point shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use callgate_core::decide::Ask;
+use callgate_core::json::Limits;
+use callgate_core::request::Request;
+use callgate_core::snapshot::Snapshot;
+use callgate_core::state::Conflict;
+use callgate_log::keys::VerifyingKey;
+use callgate_policy::Bundle;
+use callgate_store::{CommitError, Fs, Keyring, Options, Random, Recovery, SegmentStore};
+
+use crate::Credential;
+use crate::clock::Clock;
+use crate::commit::{Arrived, Attempt, unavailable};
+use crate::error::{OpenError, Unavailable};
+use crate::fold::GateState;
+use crate::identity::Identity;
+use crate::permit::Permit;
+use crate::receipt::Letterhead;
+use crate::reply::Reply;
+use crate::vault::Vault;
+
+/// How often one request is decided again because its session moved on meanwhile.
+const MAX_ATTEMPTS: usize = 256;
+
+/// Settings of a gate.
+#[derive(Debug, Clone)]
+pub struct GateOptions {
+    /// How long a decision may take, commit included; 2 s.
+    pub deadline: Duration,
+    /// Bounds on a request.
+    pub limits: Limits,
+    /// Length of a log segment in bytes; 16 MiB.
+    pub segment_bytes: u64,
+    /// See [`callgate_store::Options::discard_damaged_tail`].
+    pub discard_damaged_tail: bool,
+}
+
+impl Default for GateOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(2),
+            limits: Limits::REQUEST,
+            segment_bytes: 16 << 20,
+            discard_damaged_tail: false,
+        }
+    }
+}
+
+/// What arrives at the gate.
+#[derive(Debug)]
+pub enum Asked {
+    /// The wire form of a request, or anything else that came in its place.
+    Bytes(Vec<u8>),
+    /// A request an enforcement point built from types.
+    Request(Box<Request>),
+}
+
+/// A decision, receipted and durable.
+#[derive(Debug)]
+pub struct Decided {
+    /// What goes back to whoever asked.
+    pub reply: Reply,
+    /// The right to run the action, for an allow.
+    pub permit: Option<Permit>,
+}
+
+/// A gate that opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// What was found on disk.
+    pub recovery: Recovery,
+}
+
+/// The snapshot in force.
+pub(crate) struct Active {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) version: u64,
+    /// `v` and the version.
+    pub(crate) name: String,
+    /// `sha256:…`.
+    pub(crate) digest: String,
+}
+
+impl Active {
+    pub(crate) fn new(snapshot: Snapshot, version: u64) -> Self {
+        Self { name: format!("v{version}"), digest: snapshot.digest.to_string(), snapshot, version }
+    }
+}
+
+/// The one path from a request to a durable decision.
+pub struct Gate {
+    pub(crate) store: SegmentStore<GateState>,
+    pub(crate) vault: Vault,
+    pub(crate) active: ArcSwap<Active>,
+    /// Held while a snapshot comes into force.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) identity: Identity,
+    pub(crate) letterhead: Letterhead,
+    options: GateOptions,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("origin", &self.identity.origin()).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// Opens a data folder: identity, log, key ring, snapshot. With a bundle, that bundle is in force
+    /// afterwards; without one, the snapshot the log names.
+    ///
+    /// # Errors
+    /// [`OpenError`], saying which file, what it means and what to do.
+    pub async fn open(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        bundle: Option<&Bundle>,
+        options: GateOptions,
+    ) -> Result<Opened, OpenError> {
+        // A bundle with problems must not leave a data folder behind.
+        let compiled = bundle.map(crate::publish::compile).transpose()?;
+        let identity = Identity::open(fs.as_ref(), random.as_ref())?;
+        let mut store_options = Options::new(identity.log_id());
+        store_options.segment_bytes = options.segment_bytes;
+        store_options.discard_damaged_tail = options.discard_damaged_tail;
+        let signer = identity.checkpoint_signer()?;
+        let (store, recovery) =
+            SegmentStore::open(Arc::clone(&fs), store_options, signer, GateState::default())?;
+        let keyring = Keyring::open(fs, Arc::clone(&random))?;
+        let (next_slot, version) = store.state(|state| (state.0.next_slot(), state.0.active_version()));
+        let vault = Vault::new(keyring, next_slot);
+        let letterhead = Letterhead::new(identity.origin());
+        let loaded = crate::publish::in_force(&store, &vault)?;
+        let (active, fresh) = match (loaded, compiled) {
+            (Some(active), Some((snapshot, _))) if active.snapshot.digest == snapshot.digest => {
+                (active, None)
+            }
+            (loaded, Some((snapshot, bundle))) => {
+                // Until it is activated below, the version in force has no decisions through this handle.
+                let _ = loaded;
+                (Active::new(snapshot, version.saturating_add(1)), Some(bundle))
+            }
+            (Some(active), None) => (active, None),
+            (None, None) => return Err(OpenError::NoPolicy),
+        };
+        let gate = Self {
+            store,
+            vault,
+            active: ArcSwap::from_pointee(active),
+            publishing: tokio::sync::Mutex::new(()),
+            clock,
+            random,
+            identity,
+            letterhead,
+            options,
+        };
+        gate.begin(fresh).await?;
+        Ok(Opened { gate: Arc::new(gate), recovery })
+    }
+
+    /// Decides, makes the receipt durable, and only then answers.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the gate could not decide or keep evidence; nothing may run.
+    pub async fn decide(&self, asked: Asked, credential: Credential) -> Result<Decided, Unavailable> {
+        let span = self.options.deadline;
+        let late = || Unavailable::now(format!("no decision within {} ms; ask again", span.as_millis()));
+        tokio::time::timeout(span, self.decide_durably(asked, credential))
+            .await
+            .unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn decide_durably(&self, asked: Asked, credential: Credential) -> Result<Decided, Unavailable> {
+        let Arrived { mut ask, raw } = self.arrive(asked);
+        for _ in 0..MAX_ATTEMPTS {
+            let active = self.active.load_full();
+            let (attempt, entry) = self.attempt(ask, &raw, &credential, &active)?;
+            match self.store.commit(entry).await {
+                Ok(durable) => return self.answer(&attempt, &durable, &active),
+                Err(CommitError::Conflict(conflict)) => {
+                    if conflict == Conflict::Snapshot {
+                        drop(self.publishing.lock().await);
+                    }
+                    ask = attempt.decided.ask;
+                }
+                Err(other) => return Err(unavailable(&other)),
+            }
+        }
+        Err(Unavailable::now("this session has too many requests at once; ask again"))
+    }
+
+    /// Parses what came in; bytes that are no request are decided, too.
+    pub(crate) fn arrive(&self, asked: Asked) -> Arrived {
+        match asked {
+            Asked::Request(request) => Arrived { ask: Ask::Request(request), raw: Vec::new() },
+            Asked::Bytes(raw) => match Request::parse(&raw, &self.options.limits) {
+                Ok(request) => Arrived { ask: Ask::Request(Box::new(request)), raw: Vec::new() },
+                Err(problem) => Arrived { ask: Ask::Malformed(problem.to_string()), raw },
+            },
+        }
+    }
+
+    /// After the commit, and nowhere else, an allow becomes a permit.
+    fn answer(
+        &self,
+        attempt: &Attempt,
+        durable: &callgate_store::Durable,
+        active: &Active,
+    ) -> Result<Decided, Unavailable> {
+        let decided = &attempt.decided;
+        let permit = match &decided.ask {
+            Ask::Request(request) if decided.settled.decision.permits() => Some(Permit::new(
+                durable.index,
+                request.action_digest(),
+                decided.settled.constraints.clone(),
+                decided.expires_at_ms,
+            )),
+            _ => None,
+        };
+        let evidence = self.attempt_evidence(attempt, durable)?;
+        let reply = Reply::new(decided, &active.name, &active.digest, attempt.now_ms, Some(evidence));
+        Ok(Decided { reply, permit })
+    }
+
+    /// The gate's clock.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The version and digest of the snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> (String, String) {
+        let active = self.active.load();
+        (active.name.clone(), active.digest.clone())
+    }
+
+    /// Who signs, and the log's name.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The public key that receipts and checkpoints verify with.
+    #[must_use]
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.identity.verifying_key()
+    }
+
+    /// How many receipts the log has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.store.size()
+    }
+
+    /// The bounds on a request.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// Why the gate cannot decide now, if it cannot.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.store.failure().map(|failure| failure.to_string()).or_else(|| self.store.trouble())
+    }
+
+    /// Stops accepting, waits for what is under way, and lets go of the data folder.
+    pub fn close(&self) {
+        self.store.close();
+    }
+}

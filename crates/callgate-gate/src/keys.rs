@@ -1,0 +1,147 @@
+//! API keys: who may ask. Only hashes are kept; a key is shown once, when it is made.
+//!
+//! A key is `cg_<id>_<secret>`: 8 random bytes of id and 32 of secret, in hex. The secret has full
+//! entropy, so one SHA-256 is as strong a hash of it as any.
+
+use callgate_core::digest::{Digest, hex};
+use callgate_core::name::Name;
+use callgate_core::state::{ApiKey, Delta, SessionKey};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::Credential;
+use crate::error::{AdminError, Unavailable};
+use crate::gate::Gate;
+
+const PREFIX: &str = "cg_";
+
+/// A key in the clear; wiped when dropped.
+#[derive(Debug)]
+pub struct ApiKeySecret(Zeroizing<String>);
+
+impl ApiKeySecret {
+    /// The key, to be shown once.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A registered key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KeyRecord {
+    /// The key's public name.
+    pub id: String,
+    /// The agent it speaks for.
+    pub agent: String,
+    /// The agent's tenant.
+    pub tenant: String,
+    /// The agent's team.
+    pub team: Option<String>,
+}
+
+impl From<&ApiKey> for KeyRecord {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            id: key.id.clone(),
+            agent: key.agent.clone(),
+            tenant: key.tenant.clone(),
+            team: key.team.clone(),
+        }
+    }
+}
+
+impl Gate {
+    /// Registers a key for an agent and hands out its only copy.
+    ///
+    /// # Errors
+    /// When a name is not one, or the change cannot be recorded.
+    pub async fn create_key(
+        &self,
+        agent: &str,
+        tenant: &str,
+        team: Option<&str>,
+        actor: &str,
+    ) -> Result<(KeyRecord, ApiKeySecret), AdminError> {
+        for name in [Some(agent), Some(tenant), team].into_iter().flatten() {
+            Name::new(name).map_err(|e| AdminError::Invalid(e.to_string()))?;
+        }
+        let mut bytes = Zeroizing::new([0u8; 40]);
+        self.random
+            .fill(bytes.as_mut_slice())
+            .map_err(|e| Unavailable::now(format!("the system gave no random bytes: {e}")))?;
+        let (id, secret) = bytes.split_at(8);
+        let (id, secret) = (hex(id), Zeroizing::new(hex(secret)));
+        let key = ApiKey {
+            agent: agent.to_owned(),
+            sha256: Digest::of(secret.as_bytes()).hex(),
+            team: team.map(str::to_owned),
+            tenant: tenant.to_owned(),
+            id: id.clone(),
+        };
+        let record = KeyRecord::from(&key);
+        let details = [("key", id.clone()), ("agent", agent.to_owned()), ("tenant", tenant.to_owned())];
+        self.note("key.create", actor, &details, Delta::KeyCreated(key), Vec::new()).await?;
+        Ok((record, ApiKeySecret(Zeroizing::new(format!("{PREFIX}{id}_{}", secret.as_str())))))
+    }
+
+    /// Takes a key back; the next request with it is refused.
+    ///
+    /// # Errors
+    /// When there is no such key, or the change cannot be recorded.
+    pub async fn revoke_key(&self, id: &str, actor: &str) -> Result<(), AdminError> {
+        let known = self.store.state(|state| state.0.keys().contains_key(id));
+        if !known {
+            return Err(AdminError::Unknown(format!("key `{id}`")));
+        }
+        let details = [("key", id.to_owned())];
+        self.note("key.revoke", actor, &details, Delta::KeyRevoked { id: id.to_owned() }, Vec::new()).await?;
+        Ok(())
+    }
+
+    /// The registered keys.
+    #[must_use]
+    pub fn keys(&self) -> Vec<KeyRecord> {
+        self.store.state(|state| state.0.keys().values().map(KeyRecord::from).collect())
+    }
+
+    /// Whom a presented key speaks for; `None` for anything but a registered key.
+    #[must_use]
+    pub fn authenticate(&self, presented: &str) -> Option<Credential> {
+        let (id, secret) = presented.strip_prefix(PREFIX)?.split_once('_')?;
+        let found = Digest::of(secret.as_bytes()).hex();
+        self.store.state(|state| {
+            let key = state.0.keys().get(id)?;
+            let equal: bool = found.as_bytes().ct_eq(key.sha256.as_bytes()).into();
+            equal.then(|| Credential::Agent {
+                agent: key.agent.clone(),
+                tenant: key.tenant.clone(),
+                team: key.team.clone(),
+            })
+        })
+    }
+
+    /// Makes everything a session's requests said unreadable, for ever. Receipts and proofs stay valid.
+    ///
+    /// The key is erased before the change is recorded: after a crash in between, erasing again works.
+    ///
+    /// # Errors
+    /// When the session has no sealed requests, or the system refuses.
+    pub async fn erase_session(&self, key: SessionKey, actor: &str) -> Result<u64, AdminError> {
+        let slot = self.store.state(|state| state.0.slot(&key));
+        let slot = slot.ok_or_else(|| {
+            AdminError::Unknown(format!(
+                "sealed request of agent `{}` in session `{}`",
+                key.agent, key.session
+            ))
+        })?;
+        self.vault.erase(slot)?;
+        let details = [
+            ("agent", key.agent.clone()),
+            ("session", key.session.clone()),
+            ("slot", slot.to_string()),
+            ("tenant", key.tenant.clone()),
+        ];
+        Ok(self.note("subject.erase", actor, &details, Delta::SessionErased(key), Vec::new()).await?)
+    }
+}

@@ -1,0 +1,109 @@
+//! Snapshots: compiled whole or not at all, in force from one place in the log.
+
+use callgate_core::snapshot::Snapshot;
+use callgate_core::state::{Delta, SnapshotRef};
+use callgate_log::hash::sha256;
+use callgate_policy::Bundle;
+use callgate_store::SegmentStore;
+
+use std::sync::Arc;
+
+use crate::commit::CommitFailure;
+use crate::error::{OpenError, PublishError, Unavailable};
+use crate::fold::{GateState, encode};
+use crate::gate::{Active, Gate};
+use crate::vault::{self, Attachment, Vault};
+
+/// Who changes the gate when its operator starts it.
+pub(crate) const OPERATOR: &str = "operator";
+
+/// The one compiler, with the bundle's text for the log.
+pub(crate) fn compile(bundle: &Bundle) -> Result<(Snapshot, Vec<u8>), PublishError> {
+    let snapshot = callgate_policy::compile(bundle).map_err(PublishError::Invalid)?;
+    Ok((snapshot, bundle.to_archive()))
+}
+
+/// The snapshot the log names, compiled from the text that lies in the log.
+pub(crate) fn in_force(store: &SegmentStore<GateState>, vault: &Vault) -> Result<Option<Active>, OpenError> {
+    let Some(activation) = store.state(|state| state.0.active_snapshot().cloned()) else { return Ok(None) };
+    let wrong = |problem: String| OpenError::Snapshot(problem);
+    let receipt = store.read(activation.receipt).map_err(|e| wrong(e.to_string()))?;
+    let receipt = receipt.ok_or_else(|| wrong(format!("there is no receipt {}", activation.receipt)))?;
+    let payload_sha256 = sha256(&receipt.payload).into_bytes();
+    let attachment = vault.open(&receipt.attachment, &payload_sha256).map_err(wrong)?;
+    let snapshot = compile_archive(&attachment).map_err(wrong)?;
+    if snapshot.digest.to_string() != activation.snapshot.digest {
+        return Err(wrong("its text does not have the digest that was signed".to_owned()));
+    }
+    Ok(Some(Active::new(snapshot, activation.snapshot.version)))
+}
+
+/// Compiles a bundle as it lies beside its activation.
+pub(crate) fn compile_archive(attachment: &Attachment) -> Result<Snapshot, String> {
+    let Attachment::Plain(text) = attachment else {
+        return Err("its text is not beside its receipt".to_owned());
+    };
+    let bundle = Bundle::from_archive(text).map_err(|e| e.to_string())?;
+    callgate_policy::compile(&bundle).map_err(|report| format!("{} problem(s)", report.errors()))
+}
+
+impl Gate {
+    /// Puts a bundle in force: every decision before its place in the log used the old snapshot,
+    /// every one after it uses this. Returns `false` when that bundle is in force already.
+    ///
+    /// # Errors
+    /// [`PublishError`]; then the snapshot before it is still in force.
+    pub async fn publish(&self, bundle: &Bundle, actor: &str) -> Result<bool, PublishError> {
+        if bundle.digest() == self.active.load().snapshot.digest {
+            return Ok(false);
+        }
+        let (snapshot, archive) = compile(bundle)?;
+        let _publishing = self.publishing.lock().await;
+        let version = self.active.load().version.saturating_add(1);
+        let active = Active::new(snapshot, version);
+        self.activate(&active, &archive, actor).await?;
+        self.active.store(Arc::new(active));
+        Ok(true)
+    }
+
+    /// Writes the first receipts of a log and the activation of a new bundle.
+    pub(crate) async fn begin(&self, fresh: Option<Vec<u8>>) -> Result<(), OpenError> {
+        if self.store.size() == 0 {
+            let details = [
+                ("origin", self.identity.origin().to_owned()),
+                ("public_key", self.identity.verifying_key().to_spki_pem().unwrap_or_default()),
+            ];
+            self.note("log.start", OPERATOR, &details, Delta::Noted {}, Vec::new()).await?;
+        }
+        if let Some(archive) = fresh {
+            let active = self.active.load_full();
+            self.activate(&active, &archive, OPERATOR).await?;
+        }
+        Ok(())
+    }
+
+    async fn activate(&self, active: &Active, archive: &[u8], actor: &str) -> Result<(), Unavailable> {
+        let snapshot = SnapshotRef { digest: active.digest.clone(), version: active.version };
+        let details = [("digest", active.digest.clone()), ("version", active.name.clone())];
+        let attachment = vault::plain(archive);
+        self.note("snapshot.activate", actor, &details, Delta::SnapshotActivated(snapshot), attachment)
+            .await?;
+        Ok(())
+    }
+
+    /// Records a change to the gate itself.
+    pub(crate) async fn note(
+        &self,
+        operation: &str,
+        actor: &str,
+        details: &[(&str, String)],
+        delta: Delta,
+        attachment: Vec<u8>,
+    ) -> Result<u64, Unavailable> {
+        let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
+        let now_ms = self.clock.now_ms().max(self.store.state(|state| state.0.latest_ms()));
+        let statement = self.letterhead.admin(actor, operation, details, &delta_bytes, now_ms);
+        let committed = self.commit_delta(&statement, delta, delta_bytes, attachment).await;
+        committed.map(|(_, durable)| durable.index).map_err(CommitFailure::settled)
+    }
+}

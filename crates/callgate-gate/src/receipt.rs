@@ -1,0 +1,215 @@
+//! From a decision to the signed statement about it.
+//!
+//! Nothing of the request's content goes in unsalted but names: who, which tool, which rule.
+
+use callgate_core::constraint::Limit;
+use callgate_core::decide::{Ask, Decided};
+use callgate_core::decision::Decision as CoreDecision;
+use callgate_core::request::Request;
+use callgate_core::state::DecisionDelta;
+use callgate_log::Hash;
+use callgate_log::hash::{domain, salted, sha256};
+use callgate_log::json::{Map, SafeInt};
+use callgate_log::statement::{
+    Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Gate, Mode, Pep, Reason,
+    Session, Snapshot, Statement,
+};
+
+/// What a malformed request is called in its receipt; the details may quote the request, so they
+/// stay with the encrypted bytes and the reply.
+const MALFORMED: &str = "the request is not well-formed";
+
+/// The parts of a statement that are the same for every receipt of this gate.
+#[derive(Debug, Clone)]
+pub(crate) struct Letterhead {
+    pub(crate) origin: String,
+    pub(crate) version: String,
+}
+
+/// What a decision receipt binds beside the decision itself.
+pub(crate) struct Binding<'a> {
+    pub(crate) salt: &'a [u8; 32],
+    pub(crate) request_bytes: &'a [u8],
+    pub(crate) facts_bytes: &'a [u8],
+    pub(crate) delta_bytes: &'a [u8],
+    pub(crate) prev: Option<[u8; 32]>,
+    pub(crate) now_ms: i64,
+    pub(crate) digest: [u8; 32],
+    pub(crate) version: &'a str,
+    /// The credential's agent and tenant, for a request too malformed to name its own.
+    pub(crate) presented: (&'a str, &'a str),
+}
+
+pub(crate) fn int(number: i64) -> SafeInt {
+    SafeInt::try_from(number).unwrap_or(if number < 0 { SafeInt::MIN } else { SafeInt::MAX })
+}
+
+pub(crate) fn unsigned(number: u64) -> SafeInt {
+    int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+impl Letterhead {
+    /// Of this version of the program.
+    pub(crate) fn new(origin: &str) -> Self {
+        Self { origin: origin.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        Gate { origin: self.origin.clone(), version: self.version.clone() }
+    }
+
+    /// The statement about a decision.
+    pub(crate) fn decision(&self, decided: &Decided, binding: &Binding<'_>) -> Statement {
+        let settled = &decided.settled;
+        let request = match &decided.ask {
+            Ask::Request(request) => Some(request.as_ref()),
+            Ask::Malformed(_) => None,
+        };
+        let action_bytes = request.map(Request::action_bytes).unwrap_or_default();
+        let (agent, tenant) = principal(request, binding.presented);
+        let approval = settled.approval.as_ref().map(|terms| Approval {
+            expires_at_ms: int(binding
+                .now_ms
+                .saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX))),
+            quorum: unsigned(u64::from(terms.quorum)),
+            reviewers: terms.reviewers.clone(),
+        });
+        let predicate = Decision {
+            action: action(request, binding.salt),
+            agent,
+            approval,
+            code: settled.code.map(|code| code.as_str().to_owned()),
+            constraints: constraints(decided),
+            decision: kind(settled.decision),
+            effects_digest: sha256(binding.delta_bytes),
+            environment: request.and_then(|r| r.environment.as_ref()).map(ToString::to_string),
+            expires_at_ms: int(decided.expires_at_ms),
+            facts_commitment: salted(binding.salt, domain::FACTS, binding.facts_bytes),
+            gate: self.gate(),
+            issued_at_ms: int(binding.now_ms),
+            matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
+            mode: Mode::Enforce,
+            nonce: request.and_then(|r| r.nonce.clone()),
+            pep: pep(request),
+            prev: binding.prev.map(Hash::new),
+            reasons: reasons(decided, request.is_none()),
+            request_commitment: salted(binding.salt, domain::REQUEST, binding.request_bytes),
+            retry_after_ms: settled.retry_after_ms.map(unsigned),
+            risk_tags: request
+                .map(|r| r.risk_tags.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            session: chained(&decided.effects)
+                .map(|id| Session { id, step: request.and_then(Request::step).map(ToString::to_string) }),
+            snapshot: Snapshot { digest: Hash::new(binding.digest), version: binding.version.to_owned() },
+            tenant,
+        };
+        Statement::decision(predicate, salted(binding.salt, domain::ACTION, action_bytes.as_bytes()))
+    }
+
+    /// The statement about a change to the gate itself.
+    pub(crate) fn admin(
+        &self,
+        actor: &str,
+        operation: &str,
+        details: &[(&str, String)],
+        delta_bytes: &[u8],
+        now_ms: i64,
+    ) -> Statement {
+        let mut map = Map::new();
+        for (key, value) in details {
+            map.insert(*key, value.clone());
+        }
+        Statement::admin(Admin {
+            actor: actor.to_owned(),
+            details: map,
+            effects_digest: sha256(delta_bytes),
+            gate: self.gate(),
+            issued_at_ms: int(now_ms),
+            operation: operation.to_owned(),
+        })
+    }
+}
+
+/// The id of the session whose chain this receipt continues.
+fn chained(effects: &DecisionDelta) -> Option<String> {
+    effects.key.as_ref().filter(|key| key.is_chained()).map(|key| key.session.clone())
+}
+
+fn principal(request: Option<&Request>, presented: (&str, &str)) -> (Agent, String) {
+    match request {
+        Some(request) => {
+            let agent = &request.agent;
+            let principal = Agent {
+                chain: agent.chain.iter().map(ToString::to_string).collect(),
+                id: agent.id.to_string(),
+                on_behalf_of: agent.on_behalf_of.as_ref().map(ToString::to_string),
+                team: agent.team.as_ref().map(ToString::to_string),
+            };
+            (principal, request.tenant.to_string())
+        }
+        None => {
+            let (agent, tenant) = presented;
+            (
+                Agent { chain: Vec::new(), id: agent.to_owned(), on_behalf_of: None, team: None },
+                tenant.to_owned(),
+            )
+        }
+    }
+}
+
+fn action(request: Option<&Request>, salt: &[u8; 32]) -> Action {
+    let args =
+        request.map(|r| callgate_core::value::Value::Map(r.args.clone()).canonical()).unwrap_or_default();
+    let session = request.map(|r| &r.session);
+    let tool = request.and_then(|r| r.tool.as_ref());
+    Action {
+        action_type: session.and_then(|s| s.action_type.as_ref()).map(ToString::to_string),
+        args_commitment: salted(salt, domain::ARGS, args.as_bytes()),
+        function: session.and_then(|s| s.function.as_ref()).map(ToString::to_string),
+        server: tool.and_then(|t| t.server.as_ref()).map(ToString::to_string),
+        tool: tool.map(|t| t.name.to_string()),
+        topic: request.and_then(|r| r.topic.as_ref()).map(ToString::to_string),
+    }
+}
+
+fn pep(request: Option<&Request>) -> Pep {
+    request.and_then(|r| r.pep.as_ref()).map_or_else(
+        || Pep { enforces: Vec::new(), id: "unnamed".to_owned() },
+        |pep| Pep { enforces: pep.enforces.iter().cloned().collect(), id: pep.id.to_string() },
+    )
+}
+
+const fn kind(decision: CoreDecision) -> DecisionKind {
+    match decision {
+        CoreDecision::Allow => DecisionKind::Allow,
+        CoreDecision::AllowWithConstraints => DecisionKind::AllowWithConstraints,
+        CoreDecision::Throttle => DecisionKind::Throttle,
+        CoreDecision::RequireApproval => DecisionKind::RequireApproval,
+        CoreDecision::Deny => DecisionKind::Deny,
+    }
+}
+
+fn constraints(decided: &Decided) -> Map<ConstraintValue> {
+    let mut map = Map::new();
+    for (kind, limit) in decided.settled.constraints.iter() {
+        let value = match limit {
+            Limit::Number(number) => ConstraintValue::Int(unsigned(*number)),
+            Limit::Names(names) => ConstraintValue::List(names.iter().cloned().collect()),
+            Limit::Switch(on) => ConstraintValue::Bool(*on),
+        };
+        map.insert(kind.as_str(), value);
+    }
+    map
+}
+
+fn reasons(decided: &Decided, malformed: bool) -> Vec<Reason> {
+    let reasons = decided.settled.reasons.iter();
+    reasons
+        .map(|reason| Reason {
+            code: reason.code.map_or("ALLOW", callgate_core::decision::Code::as_str).to_owned(),
+            message: if malformed { MALFORMED.to_owned() } else { reason.message.clone() },
+            rule: reason.rule.as_ref().map(ToString::to_string),
+            source: reason.source.as_ref().map(ToString::to_string),
+        })
+        .collect()
+}

@@ -1,0 +1,168 @@
+//! What the gate answers, in the shape every enforcement point and every client sees.
+
+use callgate_core::decide::Decided;
+use callgate_core::decision::{Code, Decision};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The answer to a request. A denial is an answer, not an error.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reply {
+    /// The combined answer.
+    pub decision: Decision,
+    /// For a person: the first reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The stable code, for everything but a plain allow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The rule or contract that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched_rule: Option<String>,
+    /// Every contribution.
+    pub reasons: Vec<ReasonReply>,
+    /// What must be enforced if the action runs.
+    pub constraints: Value,
+    /// The approval the action waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalReply>,
+    /// When to ask again, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Until when an allow may be acted on, milliseconds since 1970 UTC.
+    pub expires_at_ms: i64,
+    /// The snapshot that decided, such as `v42`.
+    pub snapshot: String,
+    /// Its digest.
+    pub snapshot_digest: String,
+    /// The receipt's place in the log; absent in a dry run, which is no permission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_index: Option<u64>,
+    /// The receipt: a DSSE envelope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Value>,
+    /// A C2SP tlog-proof that the receipt is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+    /// The receipt's salt, 64 hex digits: with it the caller can check the digests of its own request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
+}
+
+/// One contribution to a decision.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReasonReply {
+    /// The stable code; absent for a rule that permits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The rule or contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Where it stands, `file:line:column`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// For a person.
+    pub message: String,
+}
+
+/// The approval an action waits for.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApprovalReply {
+    /// The approval's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// When the request for approval lapses, milliseconds since 1970 UTC.
+    pub expires_at_ms: i64,
+    /// Who may agree; empty means any reviewer.
+    pub reviewers: Vec<String>,
+    /// How many of them.
+    pub quorum: u32,
+}
+
+/// The answer to an outcome.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutcomeReply {
+    /// The outcome receipt's place in the log.
+    pub receipt_index: u64,
+    /// The receipt: a DSSE envelope.
+    pub receipt: Value,
+    /// A C2SP tlog-proof that the receipt is in the log.
+    pub proof: String,
+}
+
+/// A receipt read back.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptReply {
+    /// Its place in the log.
+    pub receipt_index: u64,
+    /// The receipt: a DSSE envelope.
+    pub receipt: Value,
+    /// The signed statement inside, readable.
+    pub statement: Value,
+    /// A C2SP tlog-proof that the receipt is in the log.
+    pub proof: String,
+}
+
+/// Evidence of a durable receipt, as it goes into a reply.
+#[derive(Debug, Clone)]
+pub(crate) struct Evidence {
+    pub(crate) index: u64,
+    pub(crate) envelope: Value,
+    pub(crate) proof: String,
+    pub(crate) salt: String,
+}
+
+impl Reply {
+    /// The reply to a decision; without evidence it is a dry run.
+    pub(crate) fn new(
+        decided: &Decided,
+        version: &str,
+        digest: &str,
+        now_ms: i64,
+        evidence: Option<Evidence>,
+    ) -> Self {
+        let settled = &decided.settled;
+        let index = evidence.as_ref().map(|e| e.index);
+        let approval = settled.approval.as_ref().map(|terms| ApprovalReply {
+            id: index.map(|index| format!("apr-{index}")),
+            expires_at_ms: now_ms.saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX)),
+            reviewers: terms.reviewers.clone(),
+            quorum: terms.quorum,
+        });
+        let (envelope, proof, salt) = match evidence {
+            Some(e) => (Some(e.envelope), Some(e.proof), Some(e.salt)),
+            None => (None, None, None),
+        };
+        Self {
+            decision: settled.decision,
+            reason: settled.reasons.first().map(|reason| reason.message.clone()),
+            code: settled.code,
+            matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
+            reasons: settled
+                .reasons
+                .iter()
+                .map(|reason| ReasonReply {
+                    code: reason.code,
+                    rule: reason.rule.as_ref().map(ToString::to_string),
+                    source: reason.source.as_ref().map(ToString::to_string),
+                    message: reason.message.clone(),
+                })
+                .collect(),
+            constraints: constraints(decided),
+            approval,
+            retry_after_ms: settled.retry_after_ms,
+            expires_at_ms: decided.expires_at_ms,
+            snapshot: version.to_owned(),
+            snapshot_digest: digest.to_owned(),
+            receipt_index: index,
+            receipt: envelope,
+            proof,
+            salt,
+        }
+    }
+}
+
+fn constraints(decided: &Decided) -> Value {
+    let text = decided.settled.constraints.to_value().canonical();
+    serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()))
+}

@@ -1,0 +1,184 @@
+//! What replay needs of each receipt, kept sealed and erasable beside it.
+//!
+//! Plaintext: the salt, the request, the facts. It is sealed under the key of the session's slot in
+//! the key ring; erasing the slot makes it unreadable for ever and leaves every proof valid.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use callgate_store::{Keyring, KeyringError, Random, SealedHeader};
+
+/// First byte of an attachment that is not sealed: a bundle's text.
+const PLAIN: u8 = 0;
+/// First byte of a sealed attachment.
+const SEALED: u8 = 1;
+const SALT: usize = 32;
+
+/// The recorded inputs of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The salt of the receipt's digests.
+    pub(crate) salt: [u8; 32],
+    /// Whether `request` are the raw bytes of something that is no request.
+    pub(crate) malformed: bool,
+    /// The canonical request, or the raw bytes.
+    pub(crate) request: Vec<u8>,
+    /// The facts, as JSON.
+    pub(crate) facts: Vec<u8>,
+}
+
+/// What lies beside a receipt.
+#[derive(Debug)]
+pub(crate) enum Attachment {
+    /// A bundle's text.
+    Plain(Vec<u8>),
+    /// A decision's inputs.
+    Record(Record),
+    /// The key was erased.
+    Erased,
+    /// Nothing.
+    Empty,
+}
+
+/// Slots kept ready ahead of the newest one in use.
+const AHEAD: u64 = 512;
+
+/// Seals and opens records.
+pub(crate) struct Vault {
+    keyring: Arc<Keyring>,
+    next_slot: AtomicU64,
+    filling: Arc<AtomicBool>,
+}
+
+impl Vault {
+    pub(crate) fn new(keyring: Keyring, next_slot: u64) -> Self {
+        Self {
+            keyring: Arc::new(keyring),
+            next_slot: AtomicU64::new(next_slot),
+            filling: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// A slot that no receipt has used. It stays unused when the receipt is not committed.
+    pub(crate) fn reserve(&self) -> Result<u64, KeyringError> {
+        let slot = self.next_slot.fetch_add(1, Ordering::Relaxed);
+        let ready = self.keyring.slots();
+        if slot.saturating_add(AHEAD) >= ready {
+            self.fill(ready.saturating_add(AHEAD));
+        }
+        self.keyring.ensure(slot)?;
+        Ok(slot)
+    }
+
+    /// Makes slots beside the path of decisions, one thread at a time. What fails here is met again,
+    /// and reported, when the slot is needed.
+    fn fill(&self, slot: u64) {
+        if self.filling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (keyring, filling) = (Arc::clone(&self.keyring), Arc::clone(&self.filling));
+        std::thread::spawn(move || {
+            let _met_again = keyring.ensure(slot);
+            filling.store(false, Ordering::Release);
+        });
+    }
+
+    /// Seals a record, bound to the receipt it lies beside.
+    pub(crate) fn seal(
+        &self,
+        slot: u64,
+        record: &Record,
+        payload_sha256: &[u8; 32],
+        random: &dyn Random,
+    ) -> Result<Vec<u8>, KeyringError> {
+        let key = self.keyring.slot_key(slot)?.ok_or(KeyringError::NoSlot(slot))?;
+        let mut nonce = [0u8; 24];
+        random.fill(&mut nonce).map_err(KeyringError::Random)?;
+        // A record is bounded by the request's limits, far below what the cipher takes.
+        let sealed = callgate_store::seal(&key, slot, nonce, payload_sha256, &record.encode())
+            .map_err(|e| KeyringError::Random(std::io::Error::other(e.to_string())))?;
+        let mut out = Vec::with_capacity(sealed.len().saturating_add(1));
+        out.push(SEALED);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Opens what lies beside a receipt.
+    pub(crate) fn open(&self, attachment: &[u8], payload_sha256: &[u8; 32]) -> Result<Attachment, String> {
+        open(&self.keyring, attachment, payload_sha256)
+    }
+
+    /// Erases the key of a slot, for ever.
+    pub(crate) fn erase(&self, slot: u64) -> Result<(), KeyringError> {
+        self.keyring.erase(slot)
+    }
+}
+
+/// Wraps a bundle's text.
+pub(crate) fn plain(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len().saturating_add(1));
+    out.push(PLAIN);
+    out.extend_from_slice(text);
+    out
+}
+
+/// Opens what lies beside a receipt.
+pub(crate) fn open(
+    keyring: &Keyring,
+    attachment: &[u8],
+    payload_sha256: &[u8; 32],
+) -> Result<Attachment, String> {
+    let Some((kind, rest)) = attachment.split_first() else { return Ok(Attachment::Empty) };
+    match *kind {
+        PLAIN => Ok(Attachment::Plain(rest.to_vec())),
+        SEALED => open_sealed(keyring, rest, payload_sha256),
+        _ => Err("what lies beside the receipt is of an unknown kind".to_owned()),
+    }
+}
+
+fn open_sealed(keyring: &Keyring, sealed: &[u8], payload_sha256: &[u8; 32]) -> Result<Attachment, String> {
+    let short = || "what lies beside the receipt is too short".to_owned();
+    let header = SealedHeader::read(sealed).ok_or_else(short)?;
+    let Some(key) = keyring.slot_key(header.slot).map_err(|e| e.to_string())? else {
+        return Ok(Attachment::Erased);
+    };
+    let plaintext = callgate_store::unseal(&key, payload_sha256, sealed)
+        .map_err(|_| "the sealed request does not belong to this receipt, or was changed".to_owned())?;
+    Record::decode(&plaintext).map(Attachment::Record).ok_or_else(short)
+}
+
+impl Record {
+    fn encode(&self) -> Vec<u8> {
+        let length = u32::try_from(self.request.len()).unwrap_or(u32::MAX);
+        let mut out =
+            Vec::with_capacity(self.request.len().saturating_add(self.facts.len()).saturating_add(40));
+        out.push(u8::from(self.malformed));
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&self.request);
+        out.extend_from_slice(&self.facts);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (salt, rest) = rest.split_first_chunk::<SALT>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (request, facts) = rest.split_at_checked(length)?;
+        Some(Self { salt: *salt, malformed: *kind == 1, request: request.to_vec(), facts: facts.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_its_bytes() {
+        let record =
+            Record { salt: [7; 32], malformed: true, request: b"{}".to_vec(), facts: b"facts".to_vec() };
+        assert_eq!(Record::decode(&record.encode()), Some(record));
+        assert_eq!(Record::decode(&[0; 20]), None);
+    }
+}
