@@ -73,7 +73,7 @@ impl<S: Fold> Engine<S> {
     ) -> Self {
         let note_len = shared.on_disk.read().checkpoint.as_ref().map_or(0, |note| note.len());
         let note_len =
-            if note_len == 0 { signer.sign(0, &shared.tree.read().root()).len() } else { note_len };
+            if note_len == 0 { signer.sign(0, shared.tree.read().root().as_bytes()).len() } else { note_len };
         let builder = GroupBuilder::default();
         Self { shared, signer, active, builder, pending: Vec::new(), note_len, stepped }
     }
@@ -213,7 +213,7 @@ impl<S: Fold> Engine<S> {
     fn write(&mut self) -> Result<Durable, Arc<StoreFailure>> {
         let (size, root) = {
             let tree = self.shared.tree.read();
-            (tree.size(), tree.root())
+            (tree.size(), tree.root().into_bytes())
         };
         let note = self.signer.sign(size, &root);
         let first = self.pending.first().map_or(size, |pending| pending.index);

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use callgate_log::Hash;
+use callgate_log::merkle::{ProveError, consistency_proof, inclusion_proof, leaf_hash};
 use callgate_log::segment::{Group, SegmentReader, Step};
 
 use crate::error::ReadError;
@@ -10,10 +12,10 @@ use crate::fold::{Fold, StoredReceipt};
 use crate::layout::segment_path;
 use crate::shared::{Mark, OnDisk, Shared};
 use crate::store::SegmentStore;
-use crate::tree::{Node, TILE, TileSource, Tree, leaf_hash};
+use crate::tree::{Source, TILE};
 
-/// A path, or the tile that is missing to make it.
-type Proof = Result<Option<Vec<Node>>, u64>;
+/// A proof, or why it cannot be made, be it only that a tile is missing.
+type Attempt = Result<Vec<Hash>, ProveError<u64>>;
 
 impl<S: Fold> SegmentStore<S> {
     /// Reads one receipt; `None` when there is none with this index yet.
@@ -35,7 +37,7 @@ impl<S: Fold> SegmentStore<S> {
     ///
     /// # Errors
     /// As [`SegmentStore::read`].
-    pub fn leaf_hash(&self, index: u64) -> Result<Option<[u8; 32]>, ReadError> {
+    pub fn leaf_hash(&self, index: u64) -> Result<Option<Hash>, ReadError> {
         Ok(self.read(index)?.map(|receipt| leaf_hash(&receipt.payload)))
     }
 
@@ -44,11 +46,11 @@ impl<S: Fold> SegmentStore<S> {
     ///
     /// # Errors
     /// As [`SegmentStore::read`].
-    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<Option<Vec<[u8; 32]>>, ReadError> {
+    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<Option<Vec<Hash>>, ReadError> {
         if size > self.size() {
             return Ok(None);
         }
-        self.prove(|tree, tiles| tree.inclusion(index, size, tiles))
+        self.prove(|source| inclusion_proof(source, index, size))
     }
 
     /// Consistency path between the trees of the first `old` and `size` receipts (RFC 6962 section 2.1.2); `None` when
@@ -56,35 +58,31 @@ impl<S: Fold> SegmentStore<S> {
     ///
     /// # Errors
     /// As [`SegmentStore::read`].
-    pub fn prove_consistency(&self, old: u64, size: u64) -> Result<Option<Vec<[u8; 32]>>, ReadError> {
+    pub fn prove_consistency(&self, old: u64, size: u64) -> Result<Option<Vec<Hash>>, ReadError> {
         if size > self.size() {
             return Ok(None);
         }
-        self.prove(|tree, tiles| tree.consistency(old, size, tiles))
+        self.prove(|source| consistency_proof(source, old, size))
     }
 
-    /// Builds a proof. Tiles it lacks are read between attempts, so that the disk is never waited for under the tree's
-    /// lock; a proof needs two at most.
-    fn prove(
-        &self,
-        path: impl Fn(&Tree, TileSource<'_, u64>) -> Proof,
-    ) -> Result<Option<Vec<Node>>, ReadError> {
-        let mut tiles: Vec<(u64, Vec<Node>)> = Vec::new();
+    /// Makes a proof. Tiles it lacks are read between attempts, so that the disk is never waited for under the tree's
+    /// lock; a proof needs a few at most.
+    fn prove(&self, proof: impl Fn(&Source<'_>) -> Attempt) -> Result<Option<Vec<Hash>>, ReadError> {
+        let mut tiles: Vec<(u64, Vec<Hash>)> = Vec::new();
         loop {
-            let mut known = |wanted| {
-                let tile = tiles.iter().find(|(tile, _)| *tile == wanted);
-                tile.map(|(_, leaves)| leaves.clone()).ok_or(wanted)
-            };
-            let attempt = path(&self.shared.tree.read(), &mut known);
+            let attempt = proof(&Source { tree: &self.shared.tree.read(), tiles: &tiles });
             match attempt {
-                Ok(path) => return Ok(path),
-                Err(wanted) => tiles.push((wanted, self.tile(wanted)?)),
+                Ok(proof) => return Ok(Some(proof)),
+                Err(ProveError::Source(wanted)) if tiles.iter().all(|(tile, _)| *tile != wanted) => {
+                    tiles.push((wanted, self.tile(wanted)?));
+                }
+                Err(_) => return Ok(None),
             }
         }
     }
 
     /// Leaf hashes of a finished tile.
-    fn tile(&self, tile: u64) -> Result<Vec<Node>, ReadError> {
+    fn tile(&self, tile: u64) -> Result<Vec<Hash>, ReadError> {
         let first = tile.saturating_mul(TILE);
         let count = usize::try_from(TILE).unwrap_or(usize::MAX);
         self.scan(first).take(count).map(|receipt| Ok(leaf_hash(&receipt?.payload))).collect()

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use callgate_log::merkle::leaf_hash;
 use callgate_log::segment::{
     Corruption, Damage, Group, HeaderError, SECTOR, SegmentHeader, SegmentReader, Step,
 };
@@ -18,7 +19,7 @@ use crate::fs::{File, Fs, read_all};
 use crate::layout::{CHECKPOINT, LOG, prepare, segment_number, segment_path, zero};
 use crate::options::Options;
 use crate::shared::{Mark, OnDisk};
-use crate::tree::{Tree, leaf_hash};
+use crate::tree::Tree;
 use crate::witness::{Head, Witness, read_checkpoint};
 
 /// What opening found.
@@ -268,7 +269,7 @@ impl<S: Fold> Replay<'_, S> {
             self.tree.push(leaf_hash(receipt.payload));
         }
         let refuse = |what| OpenError::Checkpoint { file: path.to_owned(), offset: group.offset, what };
-        let (size, root) = (self.tree.size(), self.tree.root());
+        let (size, root) = (self.tree.size(), self.tree.root().into_bytes());
         let signed =
             self.signer.verify(group.note).ok_or_else(|| refuse("is not signed by this log's key"))?;
         if signed != (size, root) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
+use callgate_log::Hash;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
 
@@ -11,7 +12,7 @@ use crate::fold::{Durable, Entry, Fold};
 use crate::fs::Fs;
 use crate::layout::Prepared;
 use crate::options::Options;
-use crate::tree::{Node, Tree};
+use crate::tree::Tree;
 
 /// What a commit comes to.
 pub(crate) type Outcome<C> = Result<Durable, CommitError<C>>;
@@ -22,7 +23,7 @@ pub(crate) type FailureCell = Arc<OnceLock<Arc<StoreFailure>>>;
 pub(crate) struct Queued<S: Fold> {
     pub(crate) entry: Entry<S::Delta>,
     pub(crate) payload_sha256: [u8; 32],
-    pub(crate) leaf: Node,
+    pub(crate) leaf: Hash,
     pub(crate) reply: oneshot::Sender<Outcome<S::Conflict>>,
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 
+use callgate_log::merkle::leaf_hash;
 use callgate_log::segment::GroupBuilder;
 use parking_lot::{Condvar, Mutex, RwLock};
 use sha2::{Digest, Sha256};
@@ -21,7 +22,6 @@ use crate::layout::LOCK;
 use crate::options::Options;
 use crate::recover::{self, Recovery, io_error};
 use crate::shared::{FailureCell, Outcome, Queue, Queued, Shared, Supply};
-use crate::tree::leaf_hash;
 
 /// The log and the state folded from it. Shared by reference; dropping it closes it.
 pub struct SegmentStore<S: Fold> {

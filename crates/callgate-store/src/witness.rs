@@ -9,7 +9,6 @@ use std::io;
 use crate::fs::{File, Fs, read_all};
 use crate::layout::{CHECKPOINT, HEAD};
 use crate::options::Options;
-use crate::tree::Node;
 
 const SLOT: usize = 512;
 const MAGIC: [u8; 8] = *b"CGHEAD\x00\x01";
@@ -21,7 +20,7 @@ const USED: usize = 60;
 pub(crate) struct Witness {
     pub(crate) file: &'static str,
     pub(crate) size: u64,
-    pub(crate) root: Node,
+    pub(crate) root: [u8; 32],
 }
 
 /// The `head` file.
@@ -50,7 +49,7 @@ impl Head {
     }
 
     /// Notes that `size` receipts with this root are durable. Overwrites the older slot; not synced.
-    pub(crate) fn write(&mut self, size: u64, root: &Node) -> io::Result<()> {
+    pub(crate) fn write(&mut self, size: u64, root: &[u8; 32]) -> io::Result<()> {
         self.generation = self.generation.saturating_add(1);
         let mut slot = Vec::with_capacity(SLOT);
         slot.extend_from_slice(&MAGIC);
