@@ -1,5 +1,10 @@
 //! Runs the cases of `cel/*.txt`; `cel/README.md` says how to write one.
-#![expect(clippy::indexing_slicing, reason = "tests may fail by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may fail by panicking"
+)]
 
 use callgate_core::json;
 use callgate_core::value::Value;
@@ -28,7 +33,8 @@ fn read(text: &str) -> Value {
 
 /// The environment of a schema whose properties are the variables.
 fn declared(schema: &Value) -> Env {
-    let Value::Map(properties) = schema.as_map().and_then(|map| map.get("properties")).expect("properties") else {
+    let Value::Map(properties) = schema.as_map().and_then(|map| map.get("properties")).expect("properties")
+    else {
         panic!("`properties` is an object")
     };
     let root = Type::from_json_schema(schema);
@@ -98,7 +104,7 @@ fn failure(case: &str, env: &Env, vars: &Value) -> Option<String> {
 fn failures(name: &str, table: &str) -> Vec<String> {
     let (mut vars, mut schema) = (Value::empty_map(), None);
     let mut found = Vec::new();
-    for (number, line) in table.lines().enumerate() {
+    for (number, line) in (1..).zip(table.lines()) {
         if let Some(text) = line.strip_prefix("vars: ") {
             vars = read(text);
         } else if let Some(text) = line.strip_prefix("schema: ") {
@@ -106,7 +112,7 @@ fn failures(name: &str, table: &str) -> Vec<String> {
         } else if !line.is_empty() && !line.starts_with('#') {
             let env = schema.as_ref().map_or_else(|| undeclared(&vars), declared);
             let wrong = failure(line, &env, &vars);
-            found.extend(wrong.map(|wrong| format!("{name}.txt:{}: {line}\n    {wrong}", number + 1)));
+            found.extend(wrong.map(|wrong| format!("{name}.txt:{number}: {line}\n    {wrong}")));
         }
     }
     found
