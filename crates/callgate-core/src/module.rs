@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use crate::facts::Facts;
 use crate::request::Request;
-use crate::rule::{Step, Verdict};
+use crate::rule::{Rule, Step, Verdict};
 
 /// What the modules found; filled once per decision, read by `settle` and shown as the explanation.
 #[derive(Debug, Default)]
@@ -25,4 +25,10 @@ pub trait Module: Debug + Send + Sync {
 
     /// Adds this module's verdicts on `request`.
     fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation);
+
+    /// Whether this rule of the module has no condition, so that it says the same with any
+    /// arguments. Only what a list of tools shows depends on it; `false` when in doubt.
+    fn is_unconditional(&self, _rule: &Rule) -> bool {
+        false
+    }
 }
