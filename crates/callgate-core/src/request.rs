@@ -17,7 +17,7 @@ pub const DEFAULT_TENANT: &str = "default";
 /// The longest nonce, in bytes.
 pub const MAX_NONCE: usize = 128;
 /// The most entries in `agent.chain`, `risk_tags`, `labels`, `cost` or `pep.enforces`.
-pub const MAX_ENTRIES: usize = 64;
+pub const MAX_ENTRIES: usize = 32;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

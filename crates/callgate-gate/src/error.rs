@@ -67,7 +67,7 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The bundle has problems.
-    #[error("the bundle has {} problem(s)", .0.errors())]
+    #[error("the bundle has {} problem(s)", .0.count(callgate_policy::Severity::Error))]
     Invalid(Report),
     /// The activation could not be recorded.
     #[error(transparent)]

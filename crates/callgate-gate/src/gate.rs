@@ -11,7 +11,9 @@ use callgate_core::snapshot::Snapshot;
 use callgate_core::state::Conflict;
 use callgate_log::keys::VerifyingKey;
 use callgate_policy::Bundle;
-use callgate_store::{CommitError, Fs, Keyring, Options, Random, Recovery, SegmentStore};
+use callgate_store::{
+    CommitError, Fs, Keyring, Options, Random, ReadError, Recovery, SegmentStore, StoredReceipt,
+};
 
 use crate::Credential;
 use crate::clock::Clock;
@@ -257,6 +259,11 @@ impl Gate {
         self.identity.verifying_key()
     }
 
+    /// The receipts, from the first, up to what is durable when the reading gets there.
+    pub fn scan(&self) -> impl Iterator<Item = Result<StoredReceipt, ReadError>> {
+        self.store.scan(0)
+    }
+
     /// How many receipts the log has.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -273,6 +280,12 @@ impl Gate {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.store.failure().map(|failure| failure.to_string()).or_else(|| self.store.trouble())
+    }
+
+    /// What stopped the store for good; the gate must be closed and opened again.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.store.failure().map(|failure| failure.to_string())
     }
 
     /// Stops accepting, waits for what is under way, and lets go of the data folder.

@@ -1,5 +1,7 @@
 //! Reading receipts back, for those who may see them.
 
+use std::sync::Arc;
+
 use callgate_core::digest::Digest;
 use callgate_log::Statement;
 use callgate_log::dsse::Envelope;
@@ -36,6 +38,12 @@ impl Gate {
             statement: json(&stored.payload)?,
             proof,
         })
+    }
+
+    /// The newest checkpoint: a C2SP signed note of the log's size and root; `None` before the first receipt.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Arc<[u8]>> {
+        self.store.checkpoint()
     }
 
     fn stored(&self, index: u64) -> Result<StoredReceipt, ReceiptError> {

@@ -44,7 +44,8 @@ pub(crate) fn compile_archive(attachment: &Attachment) -> Result<Snapshot, Strin
         return Err("its text is not beside its receipt".to_owned());
     };
     let bundle = Bundle::from_archive(text).map_err(|e| e.to_string())?;
-    callgate_policy::compile(&bundle).map_err(|report| format!("{} problem(s)", report.errors()))
+    callgate_policy::compile(&bundle)
+        .map_err(|report| format!("{} problem(s)", report.count(callgate_policy::Severity::Error)))
 }
 
 impl Gate {

@@ -202,12 +202,21 @@ fn constraints(decided: &Decided) -> Map<ConstraintValue> {
     map
 }
 
+/// The most reasons a receipt lists, and the longest message: a denial must always fit into one. The
+/// reply has them all.
+const MAX_REASONS: usize = 32;
+const MAX_MESSAGE: usize = 256;
+
 fn reasons(decided: &Decided, malformed: bool) -> Vec<Reason> {
-    let reasons = decided.settled.reasons.iter();
+    let reasons = decided.settled.reasons.iter().take(MAX_REASONS);
     reasons
         .map(|reason| Reason {
             code: reason.code.map_or("ALLOW", callgate_core::decision::Code::as_str).to_owned(),
-            message: if malformed { MALFORMED.to_owned() } else { reason.message.clone() },
+            message: if malformed {
+                MALFORMED.to_owned()
+            } else {
+                reason.message.chars().take(MAX_MESSAGE).collect()
+            },
             rule: reason.rule.as_ref().map(ToString::to_string),
             source: reason.source.as_ref().map(ToString::to_string),
         })

@@ -1,0 +1,28 @@
+//! Deciding on a snapshot alone: for a bundle that no gate has in force.
+//!
+//! The same `decide`, on a session and nonces that nobody has seen. There is no log, so there is no receipt and no
+//! permission.
+
+use callgate_core::decide::{Ask, decide};
+use callgate_core::facts::Facts;
+use callgate_core::json::Limits;
+use callgate_core::request::Request;
+use callgate_core::snapshot::Snapshot;
+
+use crate::Credential;
+use crate::reply::Reply;
+
+/// What a snapshot without a place in a log is called.
+const UNPUBLISHED: &str = "unpublished";
+
+/// Decides the wire form of a request as if it were the first in its session.
+#[must_use]
+pub fn rehearse(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms: i64) -> Reply {
+    let ask = match Request::parse(request, &Limits::REQUEST) {
+        Ok(request) => Ask::Request(Box::new(request)),
+        Err(problem) => Ask::Malformed(problem.to_string()),
+    };
+    let facts = Facts { credential: credential.clone(), now_ms, nonce_used: false, session: None };
+    let decided = decide(snapshot, ask, &facts);
+    Reply::new(&decided, UNPUBLISHED, &snapshot.digest.to_string(), now_ms, None)
+}

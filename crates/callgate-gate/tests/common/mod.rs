@@ -1,0 +1,107 @@
+//! A gate over a simulated disk, with a clock set by hand.
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test target uses a part")]
+#![allow(clippy::expect_used, reason = "a test stops at what it cannot do")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use callgate_core::json::Limits;
+use callgate_core::request::Request;
+use callgate_gate::clock::ManualClock;
+use callgate_gate::{Asked, Credential, Decided, Gate, GateOptions, OpenError};
+use callgate_policy::Bundle;
+use callgate_store::sim::{Faults, SimFs};
+use callgate_store::{Fs, OsRandom};
+
+pub const NOW: i64 = 1_750_000_000_000;
+
+pub const RULES: &str = r#"
+version: v1
+rules:
+  - id: read
+    match: {tools: ["files.read"]}
+    decision: allow
+  - id: write
+    match: {tools: ["files.write"]}
+    decision: allow_with_constraints
+    constraints: {max_runtime_sec: 5, max_retries: 1}
+  - id: move
+    match: {tools: ["files.move"]}
+    decision: require_approval
+    reason: "moves need a person"
+  - id: list
+    match: {tools: ["files.list"]}
+    decision: throttle
+    throttle: {retry_after: 2s}
+  - id: drop
+    match: {tools: ["files.drop"]}
+    decision: deny
+"#;
+
+pub const CONTRACT: &str = r#"
+version: v1
+contracts:
+  - id: loan
+    steps: "intake,execution,settle"
+    actions: {intake: [READ_INPUT], execution: [WRITE_DB], settle: [SEAL_SEQUENCE]}
+"#;
+
+pub fn bundle(files: &[(&str, &str)]) -> Bundle {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+    Bundle::new(files, BTreeMap::new())
+}
+
+pub fn example() -> Bundle {
+    bundle(&[("rules/r.yaml", RULES), ("contracts/c.yaml", CONTRACT)])
+}
+
+pub struct World {
+    pub fs: SimFs,
+    pub clock: Arc<ManualClock>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        Self { fs: SimFs::new(seed), clock: Arc::new(ManualClock::new(NOW)) }
+    }
+
+    pub fn fs(&self) -> Arc<dyn Fs> {
+        Arc::new(self.fs.clone())
+    }
+
+    pub async fn open(&self, bundle: Option<&Bundle>) -> Result<Arc<Gate>, OpenError> {
+        let options = GateOptions { segment_bytes: 4 << 20, ..GateOptions::default() };
+        let opened = Gate::open(self.fs(), self.clock.clone(), Arc::new(OsRandom), bundle, options).await?;
+        Ok(opened.gate)
+    }
+}
+
+/// A request of agent `bot` for a tool, which enforces what an MCP wrapper does.
+pub fn call(tool: &str, extra: &str) -> Vec<u8> {
+    let (server, name) = tool.split_once('.').unwrap_or(("files", tool));
+    format!(
+        r#"{{"agent":{{"id":"bot"}},"tool":{{"server":"{server}","name":"{name}"}},"args":{{"path":"secret-path-7"}},"pep":{{"id":"test","enforces":["max_runtime_ms","max_retries"]}}{extra}}}"#
+    )
+    .into_bytes()
+}
+
+pub fn parsed(tool: &str, extra: &str) -> Request {
+    Request::parse(&call(tool, extra), &Limits::REQUEST).expect("a request")
+}
+
+pub async fn ask(gate: &Gate, bytes: Vec<u8>) -> Decided {
+    gate.decide(Asked::Bytes(bytes), Credential::Development).await.expect("a decision")
+}
+
+pub async fn code(gate: &Gate, bytes: Vec<u8>) -> String {
+    let decided = ask(gate, bytes).await;
+    decided.reply.code.map_or_else(|| decided.reply.decision.to_string(), |code| code.to_string())
+}
+
+/// From now on the next sync fails.
+pub fn fail_syncs(world: &World) {
+    let next = world.fs.syncs().saturating_add(1);
+    let mut faults = Faults::default();
+    faults.fail_sync_at = Some(next);
+    world.fs.set_faults(faults);
+}
