@@ -29,7 +29,8 @@ impl Gate {
     /// Whether the snapshot in force denies this action with any arguments, so that a list need not
     /// show it. For convenience, never for enforcement: `false` when in doubt.
     ///
-    /// `probe` is the request without arguments.
+    /// `probe` is the request without arguments. What a later call claims of its own function or
+    /// action type is not foreseen.
     #[must_use]
     pub fn never_allows(&self, probe: Request, credential: &Credential) -> bool {
         let active = self.active.load_full();
@@ -72,9 +73,16 @@ fn is_denied_unconditionally(snapshot: &Snapshot, trace: &[Step]) -> bool {
 /// No rule spoke, and none looked at arguments before it kept silent. A contract may speak later in
 /// the session, so with one nothing is certain.
 fn nothing_could_match(snapshot: &Snapshot, decided: &decide::Decided) -> bool {
-    let silent =
-        |step: &Step| matches!(step.outcome, Outcome::FieldDiffers(_)) || step.rule.effect == Decision::Deny;
+    let silent = |step: &Step| {
+        matches!(&step.outcome, Outcome::FieldDiffers(field) if !is_claim(field))
+            || step.rule.effect == Decision::Deny
+    };
     decided.settled.code == Some(Code::NoPolicyMatch)
         && snapshot.contracts.is_empty()
         && decided.trace.iter().all(silent)
+}
+
+/// Fields that another call of the same tool may fill otherwise.
+fn is_claim(field: &str) -> bool {
+    field.contains("function") || field.contains("action_type")
 }

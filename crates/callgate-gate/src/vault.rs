@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use callgate_store::{Keyring, KeyringError, Random, SealedHeader};
 
-/// First byte of an attachment that is not sealed: a bundle's text.
+/// First byte of an attachment that is not sealed: a bundle's text, as zlib (RFC 1950).
 const PLAIN: u8 = 0;
+/// The longest bundle text that is unpacked, in bytes.
+const MAX_TEXT: usize = 64 << 20;
+/// zlib level: small enough for one log entry, at a millisecond per megabyte.
+const LEVEL: u8 = 6;
 /// First byte of a sealed attachment.
 const SEALED: u8 = 1;
 const SALT: usize = 32;
@@ -116,9 +120,8 @@ impl Vault {
 
 /// Wraps a bundle's text.
 pub(crate) fn plain(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len().saturating_add(1));
-    out.push(PLAIN);
-    out.extend_from_slice(text);
+    let mut out = vec![PLAIN];
+    out.extend_from_slice(&miniz_oxide::deflate::compress_to_vec_zlib(text, LEVEL));
     out
 }
 
@@ -130,7 +133,9 @@ pub(crate) fn open(
 ) -> Result<Attachment, String> {
     let Some((kind, rest)) = attachment.split_first() else { return Ok(Attachment::Empty) };
     match *kind {
-        PLAIN => Ok(Attachment::Plain(rest.to_vec())),
+        PLAIN => miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(rest, MAX_TEXT)
+            .map(Attachment::Plain)
+            .map_err(|e| format!("the bundle's text beside the receipt cannot be unpacked: {e}")),
         SEALED => open_sealed(keyring, rest, payload_sha256),
         _ => Err("what lies beside the receipt is of an unknown kind".to_owned()),
     }
