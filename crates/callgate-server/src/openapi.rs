@@ -1,0 +1,70 @@
+//! The OpenAPI document, generated from the handlers and their shapes.
+//!
+//! `docs/openapi.json` is what this gives, committed; a test compares the two.
+
+use std::sync::LazyLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::{decide, outcomes, receipts, status, wire};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Callgate",
+        description = "Every tool call is decided before it runs, and nothing runs without a durable, signed receipt. \
+                       Only a 200 whose decision permits may be acted on; whatever else comes back is a denial.",
+        version = "v1",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact()
+    ),
+    servers((url = "http://127.0.0.1:8081", description = "The default address")),
+    paths(
+        decide::decide,
+        decide::decide_batch,
+        outcomes::report_outcome,
+        receipts::read_receipt,
+        receipts::read_checkpoint,
+        status::healthz,
+        status::readyz,
+    ),
+    components(schemas(wire::Request, wire::Reply, wire::Outcome, wire::Problem)),
+    tags(
+        (name = "decisions", description = "May this action run?"),
+        (name = "outcomes", description = "What became of it"),
+        (name = "evidence", description = "Receipts, proofs, checkpoints"),
+        (name = "health", description = "For whoever keeps the gate running; no key needed"),
+    ),
+    modifiers(&Keys)
+)]
+struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut key = Http::new(HttpAuthScheme::Bearer);
+        key.description = Some("An agent's key, `cg_…`".to_owned());
+        document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(key));
+    }
+}
+
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+});
+
+/// The OpenAPI 3.1 document as it is served and committed.
+#[must_use]
+pub fn openapi_json() -> &'static str {
+    &TEXT
+}
+
+/// This document.
+pub(crate) async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+}
