@@ -4,7 +4,7 @@
 
 use callgate_core::constraint::Limit;
 use callgate_core::decide::{Ask, Decided};
-use callgate_core::decision::Decision as CoreDecision;
+use callgate_core::decision::{Code, Decision as CoreDecision};
 use callgate_core::request::Request;
 use callgate_core::state::DecisionDelta;
 use callgate_log::Hash;
@@ -207,16 +207,21 @@ fn constraints(decided: &Decided) -> Map<ConstraintValue> {
 const MAX_REASONS: usize = 32;
 const MAX_MESSAGE: usize = 256;
 
+/// What a receipt says of a reason. An evaluation error may quote an argument, so it stays in the reply.
+fn public_message(reason: &callgate_core::decision::Reason, malformed: bool) -> String {
+    match (malformed, reason.code) {
+        (true, _) => MALFORMED.to_owned(),
+        (false, Some(Code::PolicyError)) => "the rule could not be evaluated on this request".to_owned(),
+        _ => reason.message.chars().take(MAX_MESSAGE).collect(),
+    }
+}
+
 fn reasons(decided: &Decided, malformed: bool) -> Vec<Reason> {
     let reasons = decided.settled.reasons.iter().take(MAX_REASONS);
     reasons
         .map(|reason| Reason {
-            code: reason.code.map_or("ALLOW", callgate_core::decision::Code::as_str).to_owned(),
-            message: if malformed {
-                MALFORMED.to_owned()
-            } else {
-                reason.message.chars().take(MAX_MESSAGE).collect()
-            },
+            code: reason.code.map_or("ALLOW", Code::as_str).to_owned(),
+            message: public_message(reason, malformed),
             rule: reason.rule.as_ref().map(ToString::to_string),
             source: reason.source.as_ref().map(ToString::to_string),
         })

@@ -117,6 +117,27 @@ async fn law_4_a_changed_record_does_not_replay() {
     assert!(matches!(replay.push(&forged, &keyring), Replayed::Unreadable(_)));
 }
 
+/// Nothing of the arguments reaches the tree, not even through what an error says of them.
+#[tokio::test]
+async fn receipts_do_not_quote_arguments() {
+    let rules = "version: v1\nrules:\n  - id: r\n    match: {tools: ['**']}\n    when: dec(args.amount) > dec('5')\n    decision: deny\n";
+    let world = World::new(8);
+    let gate = world.open(Some(&common::bundle(&[("rules/r.yaml", rules)]))).await.expect("opens");
+    let secret = "sk-live-4242";
+    let request =
+        format!(r#"{{"agent":{{"id":"bot"}},"tool":{{"name":"pay"}},"args":{{"amount":"{secret}"}}}}"#);
+    let denied = ask(&gate, request.into_bytes()).await.reply;
+    assert_eq!(denied.code.map(|code| code.to_string()).as_deref(), Some("POLICY_ERROR"));
+    assert!(denied.reason.expect("a reason").contains(secret), "the caller sees its own argument");
+    ask(&gate, format!(r#"{{"{secret}":1,"{secret}":2}}"#).into_bytes()).await;
+    for receipt in gate.scan() {
+        let receipt = receipt.expect("readable");
+        for bytes in [&receipt.payload, &receipt.delta, &receipt.attachment] {
+            assert!(!String::from_utf8_lossy(bytes).contains(secret), "receipt {}", receipt.index);
+        }
+    }
+}
+
 /// Erasing a session makes its requests unreadable and leaves every receipt valid.
 #[tokio::test]
 async fn erasing_a_session_leaves_its_receipts_valid() {
