@@ -217,6 +217,16 @@ fn two_writes_are_never_read_as_one() {
 }
 
 #[test]
+fn golden_segment_is_read_and_written() {
+    // Kept for ever: what version 1 wrote must be read by every later version, and is what this one writes.
+    let golden = include_bytes!("segment-v1.seg");
+    let (bytes, offsets) = segment(&three());
+    assert_eq!(read(golden).0, three());
+    assert_eq!(SegmentHeader::decode(3, golden).unwrap().unwrap().first, 40);
+    assert_eq!(golden.as_slice(), &bytes[..offsets[3] + SECTOR]);
+}
+
+#[test]
 fn a_part_of_a_segment_reads_like_the_whole() {
     let (bytes, offsets) = segment(&three());
     let mut reader = SegmentReader::part(3, offsets[1] as u64, &bytes[offsets[1]..offsets[2]]);

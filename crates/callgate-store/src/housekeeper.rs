@@ -56,13 +56,12 @@ pub(crate) fn publish<S: Fold>(shared: &Shared<S>, published: &mut Option<u64>) 
         shared.fail("sync", HEAD, error.to_string());
         return;
     }
-    match write_checkpoint(shared.fs.as_ref(), &shared.options, &note) {
-        Ok(()) => *published = Some(size),
-        Err(error) => {
-            let mut supply = shared.supply.lock();
-            supply.trouble.get_or_insert_with(|| format!("could not write `{CHECKPOINT}`: {error}"));
-        }
+    let written = write_checkpoint(shared.fs.as_ref(), &shared.options, &note);
+    if written.is_ok() {
+        *published = Some(size);
     }
+    let why = written.err().map(|error| format!("could not write `{CHECKPOINT}`: {error}"));
+    shared.supply.lock().unpublished = why;
 }
 
 /// The committer's loop: everything that waits, group by group.

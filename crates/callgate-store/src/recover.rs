@@ -145,7 +145,8 @@ impl<S: Fold> Replay<'_, S> {
         drop(file);
         let header = SegmentHeader::decode(number, &bytes);
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let blank = header == Ok(None) && bytes.iter().all(|b| *b == 0);
+        let blank =
+            header == Ok(None) && bytes.as_chunks::<SECTOR>().0.iter().all(|sector| *sector == [0; SECTOR]);
         if !blank && self.ended {
             let what = "it was begun although an earlier segment ends in an unfinished group or holds none";
             return Err(OpenError::Order { file: path, what: what.to_owned() });
@@ -359,7 +360,7 @@ impl<S: Fold> Replay<'_, S> {
 /// Whether a segment was ever written to: its header is not zero.
 fn begun(file: &dyn File) -> bool {
     let mut header = [0; SECTOR];
-    file.read_at(&mut header, 0).is_ok() && header.iter().any(|b| *b != 0)
+    file.read_at(&mut header, 0).is_ok() && header != [0; SECTOR]
 }
 
 fn damaged(path: &str, source: Corruption, later: bool) -> OpenError {

@@ -78,13 +78,16 @@ impl OnDisk {
     }
 }
 
-/// The next segment, and why there is none.
+/// What the housekeeper provides, and what keeps it from it.
 #[derive(Default)]
 pub(crate) struct Supply {
     pub(crate) next: Option<Prepared>,
     /// Number of the segment to prepare.
     pub(crate) wanted: u64,
+    /// Why there is no next segment.
     pub(crate) trouble: Option<String>,
+    /// Why the newest checkpoint is not in its file.
+    pub(crate) unpublished: Option<String>,
     pub(crate) closed: bool,
 }
 

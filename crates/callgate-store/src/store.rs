@@ -211,7 +211,8 @@ impl<S: Fold> SegmentStore<S> {
     /// What keeps the housekeeper from its work, such as a full disk; commits may still succeed.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.shared.supply.lock().trouble.clone()
+        let supply = self.shared.supply.lock();
+        supply.trouble.clone().or_else(|| supply.unpublished.clone())
     }
 
     /// Commits what waits, publishes the last checkpoint, stops the threads and unlocks the folder. Later commits are

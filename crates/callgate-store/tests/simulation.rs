@@ -1,4 +1,4 @@
-//! Thousands of lives of a store, by seed: random work, crashes at random calls, failing calls, full disks, garbage.
+//! Thousands of lives of a store, several per seed: random work, crashes at random calls, failing calls, full disks, garbage.
 //!
 //! What must hold after each: every acknowledged entry is there, in its place, byte for byte; nothing is there twice or
 //! in part; the state is the fold of the log; after a failed write or sync nothing is acknowledged. And with each
@@ -13,7 +13,7 @@ mod run;
 use callgate_store::Mutant;
 use run::{Kind, run};
 
-/// Seeds to try: a few thousand, or `CALLGATE_SIM_SEEDS`.
+/// Seeds to try: some hundreds of each kind, or `CALLGATE_SIM_SEEDS` for a long run.
 fn seeds(default: u64) -> std::ops::Range<u64> {
     #[expect(clippy::disallowed_methods, reason = "the one setting of a test program")]
     let wanted = std::env::var("CALLGATE_SIM_SEEDS").ok().and_then(|n| n.parse().ok());
@@ -34,22 +34,22 @@ fn all_hold(kind: Kind, default: u64) {
 
 #[test]
 fn acknowledged_entries_survive_power_cuts() {
-    all_hold(Kind::PowerCuts, 1000);
+    all_hold(Kind::PowerCuts, 500);
 }
 
 #[test]
 fn acknowledged_entries_survive_failing_calls() {
-    all_hold(Kind::FailingCalls, 600);
+    all_hold(Kind::FailingCalls, 250);
 }
 
 #[test]
 fn acknowledged_entries_survive_a_full_disk() {
-    all_hold(Kind::FullDisk, 250);
+    all_hold(Kind::FullDisk, 120);
 }
 
 #[test]
 fn garbage_in_unsynced_sectors_is_reported_and_can_be_discarded() {
-    all_hold(Kind::Garbage, 800);
+    all_hold(Kind::Garbage, 400);
 }
 
 fn is_found(mutant: Mutant) {

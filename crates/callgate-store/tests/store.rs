@@ -233,7 +233,7 @@ fn flipped_bytes_are_noticed_or_harmless() {
     let expected: Vec<_> = stepped(&whole.fork()).unwrap().scan(0).map(Result::unwrap).collect();
     for file in whole.files() {
         let len = whole.edit(&file, |bytes| bytes.len()).unwrap();
-        for at in (0..len).step_by(5) {
+        for at in (0..len).step_by(23) {
             let fs = whole.fork();
             fs.edit(&file, |bytes| bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (at % 8)));
             let opened = stepped(&fs);
@@ -320,6 +320,55 @@ fn missing_swapped_and_foreign_segments_are_refused() {
     let mut foreign = options();
     foreign.log_id = [8; 32];
     assert!(open(&fs, foreign).is_err_and(|e| e.to_string().contains("another log")));
+}
+
+/// Signs as `Tag` does, with another key.
+struct Stranger;
+
+impl callgate_store::CheckpointSigner for Stranger {
+    fn sign(&self, size: u64, root: &[u8; 32]) -> Vec<u8> {
+        let mut note = Tag.sign(size, root);
+        note.reverse();
+        note
+    }
+
+    fn verify(&self, note: &[u8]) -> Option<(u64, [u8; 32])> {
+        let mut note = note.to_vec();
+        note.reverse();
+        Tag.verify(&note)
+    }
+}
+
+/// Signs every tree as if it had one more receipt.
+struct Liar;
+
+impl callgate_store::CheckpointSigner for Liar {
+    fn sign(&self, size: u64, root: &[u8; 32]) -> Vec<u8> {
+        Tag.sign(size + 1, root)
+    }
+
+    fn verify(&self, note: &[u8]) -> Option<(u64, [u8; 32])> {
+        Tag.verify(note)
+    }
+}
+
+#[test]
+fn changed_checkpoints_are_refused() {
+    let signers: [fn() -> Box<dyn callgate_store::CheckpointSigner>; 2] =
+        [|| Box::new(Stranger), || Box::new(Liar)];
+    for (signer, what) in signers.into_iter().zip(["not signed", "other receipts"]) {
+        let fs = SimFs::new(12);
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let (store, _) =
+            SegmentStore::open_stepped(shared, options(), signer(), Registers::default()).unwrap();
+        fill(&store, 0, 4);
+        drop(store);
+        fs.lose("head");
+        fs.lose("checkpoint");
+        let refused = stepped(&fs).err().unwrap();
+        assert!(matches!(refused, OpenError::Checkpoint { .. }), "{refused}");
+        assert!(refused.to_string().contains(what), "{refused}");
+    }
 }
 
 #[test]

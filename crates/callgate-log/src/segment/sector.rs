@@ -53,7 +53,7 @@ pub(super) fn append(out: &mut Vec<u8>, segment: u64, position: u64, place: u32,
 
 /// Reads the sector that stands at `position` of `segment`.
 pub(super) fn read(segment: u64, position: u64, bytes: &[u8; SECTOR]) -> Sector<'_> {
-    if bytes.iter().all(|b| *b == 0) {
+    if *bytes == [0; SECTOR] {
         return Sector::Zero;
     }
     split(bytes)
