@@ -161,6 +161,8 @@ fn constants_cannot_make_the_compiler_work_without_end() {
         }
     }
     drop(compile(&text, &env(), &Limits::default()));
+    let many = vec!["a.matches('x')"; 17].join("||");
+    assert!(refusal(&many).contains("more than 16 patterns"));
     for text in ["'a'.matches('((((((a{9}){9}){9}){9}){9}){9})')", "'a'.matches('(?:\\\\pL{200}){200}')"] {
         assert!(refusal(text).contains("too large"), "{text}");
     }

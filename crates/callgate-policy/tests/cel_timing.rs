@@ -9,7 +9,9 @@ use callgate_core::json;
 use callgate_core::value::Value;
 use callgate_policy::cel::{CelValue, Env, Fuel, Limits, Lookup, Type, compile};
 
-const ROUNDS: u32 = 200_000;
+const ROUNDS: u32 = 1_000;
+/// The best batch counts: the machine may be busy with others.
+const BATCHES: u32 = 200;
 
 struct Args(Value);
 
@@ -38,17 +40,17 @@ fn typical_conditions() {
         "args.path.split(\"/\").size() > 3",
     ] {
         let program = compile(source, &env, &Limits::default()).expect("valid");
-        let mut used = 0;
-        let start = Instant::now();
-        for _ in 0..ROUNDS {
-            let mut fuel = Fuel::default();
-            black_box(program.evaluate_bool(black_box(&args), &mut fuel)).expect("a bool");
-            used = 100_000 - fuel.left();
+        let (mut used, mut best) = (0, f64::INFINITY);
+        for _ in 0..BATCHES {
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                let mut fuel = Fuel::default();
+                black_box(program.evaluate_bool(black_box(&args), &mut fuel)).expect("a bool");
+                used = 100_000 - fuel.left();
+            }
+            best = best.min(start.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS));
         }
-        println!(
-            "{:>7.1} ns {used:>4} fuel  {source}",
-            start.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS)
-        );
+        println!("{best:>7.1} ns {used:>4} fuel  {source}");
     }
     let args = Args(Value::List((0..1000).map(Value::Int).collect()));
     let long = Args(Value::Str("x".repeat(100_000)));
@@ -61,14 +63,13 @@ fn typical_conditions() {
         ("[1,2,3,4,5,6,7,8,9].all(x, a.split(\"\").size() > 0)", &long),
     ] {
         let program = compile(source, &env, &Limits::default()).expect("valid");
-        let mut fuel = Fuel::default();
-        let start = Instant::now();
-        let result = program.evaluate(args, &mut fuel).map(|value| value.kind());
-        println!(
-            "{:>7.0} µs until {:?} with {} left  {source}",
-            start.elapsed().as_secs_f64() * 1e6,
-            result.is_ok(),
-            fuel.left()
-        );
+        let (mut spent, mut best) = (false, f64::INFINITY);
+        for _ in 0..20 {
+            let mut fuel = Fuel::default();
+            let start = Instant::now();
+            spent = program.evaluate(args, &mut fuel).is_err();
+            best = best.min(start.elapsed().as_secs_f64() * 1e6);
+        }
+        println!("{best:>7.0} µs, out of fuel: {spent}  {source}");
     }
 }

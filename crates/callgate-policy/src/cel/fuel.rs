@@ -18,13 +18,23 @@ pub struct Limits {
     pub nodes: u32,
     /// How deep loops (`all`, `exists`, `map`, …) may nest in each other's bodies.
     pub loops: u32,
+    /// How many patterns an expression may match with; each takes memory and time to compile.
+    pub patterns: u32,
     /// Fuel for folding constant sub-expressions, for the whole expression.
     pub fold_fuel: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { source_bytes: 4096, nesting: 64, height: 160, nodes: 2000, loops: 3, fold_fuel: 20_000 }
+        Self {
+            source_bytes: 4096,
+            nesting: 64,
+            height: 160,
+            nodes: 2000,
+            loops: 3,
+            patterns: 16,
+            fold_fuel: 20_000,
+        }
     }
 }
 

@@ -113,6 +113,12 @@ impl Checker<'_> {
                 Some(hint.to_owned()),
             );
         };
+        self.patterns = self.patterns.saturating_add(1);
+        if self.patterns > self.limits.patterns {
+            let message = format!("the expression has more than {} patterns", self.limits.patterns);
+            let hint = "join them with `|`, or split the rule".to_owned();
+            return self.fail(expr.span.clone(), message, Some(hint));
+        }
         match Pattern::new(&written) {
             Ok(compiled) => {
                 let node = Node::Matches { text: Box::new(text), pattern: Box::new(compiled) };

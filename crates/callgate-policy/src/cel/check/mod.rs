@@ -37,6 +37,7 @@ pub(super) fn check(
         errors: Vec::new(),
         locals: Vec::new(),
         loops: 0,
+        patterns: 0,
         fold: Fuel::new(limits.fold_fuel),
         reads: Reads::default(),
     };
@@ -63,6 +64,8 @@ struct Checker<'e> {
     locals: Vec<Local>,
     /// How many loop bodies surround the expression.
     loops: u32,
+    /// How many patterns have been compiled.
+    patterns: u32,
     fold: Fuel,
     reads: Reads,
 }

@@ -142,7 +142,7 @@ impl<'a> Run<'a, '_> {
             LoopKind::All => CelValue::Bool(true),
             LoopKind::Exists => CelValue::Bool(false),
             LoopKind::ExistsOne => CelValue::Bool(found.count == 1),
-            LoopKind::Map | LoopKind::Filter => CelValue::list(found.items),
+            LoopKind::Map | LoopKind::Filter => return self.made(found.items),
             LoopKind::TransformMap | LoopKind::TransformMapEntry => return self.entries(found.pairs),
         })
     }

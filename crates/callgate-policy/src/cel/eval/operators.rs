@@ -104,7 +104,13 @@ impl<'a> Run<'a, '_> {
 
     pub(super) fn list(&mut self, items: &'a [Node]) -> Outcome<'a> {
         let values = items.iter().map(|item| self.eval(item)).collect::<Result<Vec<_>, _>>()?;
-        Ok(CelValue::list(values))
+        self.made(values)
+    }
+
+    /// A new list; its memory costs fuel.
+    pub(super) fn made(&mut self, items: Vec<CelValue<'a>>) -> Outcome<'a> {
+        self.fuel.burn_elements(items.len().saturating_add(4))?;
+        Ok(CelValue::list(items))
     }
 
     pub(super) fn map(&mut self, entries: &'a [(Node, Node)]) -> Outcome<'a> {
