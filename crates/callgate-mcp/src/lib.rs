@@ -1,6 +1,6 @@
 //! The MCP enforcement point: a stdio server runs behind the gate.
 //!
-//! [`wrap`] starts the server as a child and stands between it and the client. What touches tools or
+//! [`wrap()`] starts the server as a child and stands between it and the client. What touches tools or
 //! data (`tools/call`, `resources/read`, `prompts/get`) is decided before it runs and reaches the
 //! server only by way of a [`Permit`](callgate_gate::Permit); what is known to touch neither passes
 //! through; everything else is refused. Follows the Model Context Protocol, revisions 2025-11-25 and
@@ -8,10 +8,25 @@
 //!
 //! This crate holds no policy and keeps nothing on disk.
 
+mod answer;
+mod call;
+mod client;
 mod error;
+mod ledger;
+mod line;
+mod message;
+mod method;
+mod notes;
 mod options;
+mod outbox;
+mod pending;
+mod relay;
+mod result;
+mod server;
+mod upstream;
 mod wrap;
 
 pub use error::WrapError;
 pub use options::{Bounds, Notes, WrapOptions};
-pub use wrap::{Ended, wrap};
+pub use relay::{Ended, relay};
+pub use wrap::wrap;
