@@ -22,12 +22,12 @@ fn contract(id: &str, seal_on: &[&str], agents: &[&str]) -> Contract {
     Contract {
         rule: Arc::new(rule_of(id, Source { file: "contracts/c.yaml".into(), line: 1, column: 1 })),
         steps: ["intake", "review", "execution", "settle"].map(String::from).to_vec(),
-        actions: BTreeMap::from([
+        actions: Some(BTreeMap::from([
             ("intake".to_owned(), set(&["READ_INPUT"])),
             ("review".to_owned(), set(&["READ_INPUT"])),
             ("execution".to_owned(), set(&["WRITE_DB", "EMIT_EVENT"])),
             ("settle".to_owned(), set(&["WRITE_SUMMARY", "SEAL_SEQUENCE"])),
-        ]),
+        ])),
         seal_at: "settle".to_owned(),
         seal_on: set(seal_on),
         agents: agents.iter().map(|pattern| Pattern::new(pattern).unwrap()).collect(),

@@ -20,6 +20,7 @@ mod eval;
 mod fuel;
 mod functions;
 mod lexer;
+mod macros;
 mod names;
 mod number;
 mod parser;

@@ -1,11 +1,12 @@
-//! Tokens to an expression, by recursive descent of bounded depth. Macros become loops here.
+//! Tokens to an expression, by recursive descent of bounded depth.
 
 use std::ops::Range;
 
-use super::ast::{Expr, Form, Literal, Loop, LoopKind, Order};
+use super::ast::{Expr, Form, Literal, Order};
 use super::error::CelError;
 use super::fuel::Limits;
 use super::lexer::{Spanned, Token, tokens};
+use super::macros::{binding, loop_kind, looping, presence};
 use super::number::Arithmetic;
 
 /// Words that cannot name a variable or a function.
@@ -419,71 +420,4 @@ fn binary_form(level: u32, sign: &str) -> Option<Binary> {
         (2, "%") => |left, right| Form::Arithmetic { sign: Arithmetic::Remainder, left, right },
         _ => return None,
     })
-}
-
-/// The loop a method call of this name and arity stands for, and whether it names two variables.
-fn loop_kind(method: &str, args: usize) -> Option<(LoopKind, bool)> {
-    Some(match (method, args) {
-        ("all", 2) => (LoopKind::All, false),
-        ("exists", 2) => (LoopKind::Exists, false),
-        ("exists_one" | "existsOne", 2) => (LoopKind::ExistsOne, false),
-        ("map", 2 | 3) => (LoopKind::Map, false),
-        ("filter", 2) => (LoopKind::Filter, false),
-        ("all", 3) => (LoopKind::All, true),
-        ("exists", 3) => (LoopKind::Exists, true),
-        ("exists_one" | "existsOne", 3) => (LoopKind::ExistsOne, true),
-        ("transformList", 3 | 4) => (LoopKind::Map, true),
-        ("transformMap", 3 | 4) => (LoopKind::TransformMap, true),
-        ("transformMapEntry", 3 | 4) => (LoopKind::TransformMapEntry, true),
-        _ => return None,
-    })
-}
-
-fn looping(
-    (kind, two): (LoopKind, bool),
-    range: Expr,
-    args: Vec<Expr>,
-    span: &Range<usize>,
-) -> Result<Form, CelError> {
-    let mut args = args.into_iter();
-    let mut name = || args.next().map_or_else(|| Err(not_a_name(span.clone())), variable);
-    let first = name()?;
-    let second = if two { Some(name()?) } else { None };
-    if second.as_ref() == Some(&first) {
-        return Err(CelError::new(span.clone(), format!("both variables of the loop are named `{first}`")));
-    }
-    let mut rest = args.collect::<Vec<_>>();
-    let body = rest.pop().ok_or_else(|| not_a_name(span.clone()))?;
-    let filter = rest.pop();
-    Ok(Form::Loop(Box::new(Loop { kind, range, first, second, filter, body })))
-}
-
-fn variable(expr: Expr) -> Result<String, CelError> {
-    match expr.form {
-        Form::Name { name, rooted: false } => Ok(name),
-        _ => Err(not_a_name(expr.span)),
-    }
-}
-
-fn not_a_name(span: Range<usize>) -> CelError {
-    CelError::new(span, "a loop or binding needs a simple name for its variable")
-        .hint("write `list.exists(x, x > 0)`")
-}
-
-fn presence(mut args: Vec<Expr>, span: &Range<usize>) -> Result<Form, CelError> {
-    let wrong = || CelError::new(span.clone(), "`has` takes one field").hint("write `has(a.b)`");
-    let only = args.pop().filter(|_| args.is_empty()).ok_or_else(wrong)?;
-    match only.form {
-        Form::Select { operand, field } => Ok(Form::Has { operand, field }),
-        _ => Err(wrong()),
-    }
-}
-
-fn binding(args: Vec<Expr>, span: &Range<usize>) -> Result<Form, CelError> {
-    match <[Expr; 3]>::try_from(args) {
-        Ok([name, value, body]) => {
-            Ok(Form::Bind { name: variable(name)?, value: Box::new(value), body: Box::new(body) })
-        }
-        Err(_) => Err(CelError::new(span.clone(), "`cel.bind` takes a name, a value and an expression")),
-    }
 }

@@ -59,6 +59,7 @@ fn lines(text: &str, span: Span, sink: &mut Sink<'_>) -> Option<Vec<ActionEntry>
     let mut sound = true;
     let code = |line: &&str| !line.is_empty() && !line.starts_with("//") && !line.starts_with('#');
     for line in text.lines().map(str::trim).filter(code) {
+        let span = place(line, span, sink);
         let Some((function, actions)) = entry(line) else {
             sound = false;
             let shown: String = line.escape_debug().take(80).collect();
@@ -75,6 +76,14 @@ fn lines(text: &str, span: Span, sink: &mut Sink<'_>) -> Option<Vec<ActionEntry>
         found.push((spanned(function), actions.into_iter().map(spanned).collect()));
     }
     sound.then_some(found)
+}
+
+/// Where a line of the text stands; the whole text where it is written with escapes.
+fn place(line: &str, span: Span, sink: &Sink<'_>) -> Span {
+    sink.file.slice(span).rfind(line).map_or(span, |at| {
+        let start = span.start.saturating_add(at);
+        Span::new(start, start.saturating_add(line.len()))
+    })
 }
 
 /// One line, which is a JSON member.

@@ -25,7 +25,7 @@ pub(super) fn lower(
     let mut lowered: Vec<(&Part<'_, ContractText>, Contract)> = Vec::new();
     for part in parts {
         let sink = &mut Sink { file: part.file, problems };
-        let Some(contract) = contract(&part.text, env, sink) else { continue };
+        let Some(contract) = contract(&part.text, part.sound, env, sink) else { continue };
         if let Some((_, other)) = lowered.iter().find(|(_, other)| ambiguous(other, &contract)) {
             let message = format!(
                 "the contracts `{}` and `{}` could both claim one request",
@@ -41,7 +41,12 @@ pub(super) fn lower(
     lowered.into_iter().map(|(_, contract)| contract).collect()
 }
 
-fn contract(text: &ContractText, env: &BTreeMap<String, String>, sink: &mut Sink<'_>) -> Option<Contract> {
+fn contract(
+    text: &ContractText,
+    sound: bool,
+    env: &BTreeMap<String, String>,
+    sink: &mut Sink<'_>,
+) -> Option<Contract> {
     let id = text.id.as_ref()?;
     let steps = steps(text.steps.as_ref()?, env, sink)?;
     let actions = text.actions.as_ref().map(|actions| {
@@ -50,7 +55,9 @@ fn contract(text: &ContractText, env: &BTreeMap<String, String>, sink: &mut Sink
         };
         actions.value.iter().map(entry).collect::<BTreeMap<String, BTreeSet<String>>>()
     });
-    impassable(text, &steps, actions.as_ref(), sink);
+    if sound {
+        impassable(text, &steps, actions.as_ref(), sink);
+    }
     let seal_at = seal_at(text, &steps, sink)?;
     let seal_on = seal_on(text, &seal_at, actions.as_ref(), sink);
     let agents =

@@ -23,6 +23,8 @@ const MAX_COMPARED: usize = 2000;
 pub(super) struct Draft<'a> {
     pub(super) file: &'a SourceFile<'a>,
     pub(super) span: Span,
+    /// Whether all of its file could be read.
+    pub(super) sound: bool,
     pub(super) compiled: Compiled,
 }
 
@@ -81,8 +83,9 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
     if drafts.len() > MAX_COMPARED {
         return;
     }
-    for draft in drafts {
-        let mut others = drafts.iter().filter(|other| other.compiled.rule.id != draft.compiled.rule.id);
+    let sound = || drafts.iter().filter(|draft| draft.sound);
+    for draft in sound() {
+        let mut others = sound().filter(|other| other.compiled.rule.id != draft.compiled.rule.id);
         let Some(by) = others.find(|other| silences(&other.compiled, &draft.compiled)) else { continue };
         let (id, other) = (&draft.compiled.rule.id, &by.compiled.rule);
         let message =

@@ -25,6 +25,9 @@ use crate::syntax::{self, MAX_BUNDLE, MAX_FILE, MAX_FILES, Node, SourceFile};
 pub(crate) struct Part<'a, T> {
     file: &'a SourceFile<'a>,
     text: T,
+    /// Whether everything in the file could be read. Where not, what a rule seems to lack may only be
+    /// unreadable, and is not reported.
+    sound: bool,
 }
 
 /// The decoded files, by kind.
@@ -96,22 +99,25 @@ fn decode<'a>(files: &'a [(FileKind, SourceFile<'a>)], problems: &mut Problems) 
     let mut parts = Parts::default();
     for (kind, file) in files {
         let Some(root) = syntax::parse(file, problems) else { continue };
+        let before = problems.errors();
         let sink = &mut Sink { file, problems };
         match kind {
             FileKind::Settings => parts.settings = SettingsFile::decode(&root, sink),
-            FileKind::Tools => parts.tools.push(Part { file, text: root }),
+            FileKind::Tools => parts.tools.push(Part { file, text: root, sound: true }),
             FileKind::Rules => {
                 let Some(RulesFile { invariants, rules, .. }) = RulesFile::decode(&root, sink) else {
                     continue;
                 };
                 let invariant = invariants.is_some_and(|flag| flag.value);
                 let rules = rules.into_iter().flat_map(|rules| rules.value);
-                parts.rules.extend(rules.map(|rule| (Part { file, text: rule.value }, invariant)));
+                let sound = problems.errors() == before;
+                parts.rules.extend(rules.map(|rule| (Part { file, text: rule.value, sound }, invariant)));
             }
             FileKind::Contracts => {
                 let contracts = ContractsFile::decode(&root, sink).and_then(|file| file.contracts);
                 let contracts = contracts.into_iter().flat_map(|contracts| contracts.value);
-                parts.contracts.extend(contracts.map(|contract| Part { file, text: contract.value }));
+                let sound = problems.errors() == before;
+                parts.contracts.extend(contracts.map(|contract| Part { file, text: contract.value, sound }));
             }
             FileKind::Tests | FileKind::Later | FileKind::Misplaced => {}
         }
@@ -164,4 +170,19 @@ fn repeated_ids(parts: &Parts<'_>, problems: &mut Problems) {
             }
         }
     }
+}
+
+/// The rules and the catalogue of a bundle, whether or not some of its rules are dead.
+#[cfg(test)]
+pub(crate) fn rules_of(bundle: &Bundle) -> Option<(Rules, callgate_core::catalogue::Catalogue)> {
+    let mut problems = Problems::default();
+    let files = select(bundle, &mut problems);
+    let parts = decode(&files, &mut problems);
+    let defaults = settings::lower(None);
+    let catalogue = tools::lower(&parts.tools, &mut problems);
+    let read = |(part, invariant): &(Part<'_, RuleText>, bool)| {
+        rules::lower(part, *invariant, &catalogue, &defaults, &mut problems).map(|draft| draft.compiled)
+    };
+    let compiled: Option<Vec<_>> = parts.rules.iter().map(read).collect();
+    Some((Rules::new(compiled?, catalogue.clone(), defaults.approval_expires_ms), catalogue))
 }

@@ -42,7 +42,7 @@ pub(super) fn lower<'a>(
         None => None,
         Some(compiled) => compiled?,
     };
-    if matcher.is_unrestricted() && condition.is_none() {
+    if part.sound && matcher.is_unrestricted() && condition.is_none() {
         unrestricted(id, effect, sink);
     }
     let rule = Arc::new(Rule {
@@ -58,7 +58,8 @@ pub(super) fn lower<'a>(
         retry_after_ms: retry_after(text),
         controls: names(text.controls.as_ref()).map(|name| name.to_string()).collect(),
     });
-    let draft = Draft { file, span: id.span, compiled: Compiled { rule, matcher, condition } };
+    let compiled = Compiled { rule, matcher, condition };
+    let draft = Draft { file, span: id.span, sound: part.sound, compiled };
     draft.check_alone(text, catalogue, problems);
     Some(draft)
 }

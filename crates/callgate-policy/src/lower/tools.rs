@@ -29,7 +29,7 @@ const KEYS: [&str; 4] = ["tools", "server", "nextCursor", "_meta"];
 /// Reads all tools.
 pub(super) fn lower(parts: &[Part<'_, Node>], problems: &mut Problems) -> Catalogue {
     let mut catalogue = Catalogue::default();
-    for Part { file, text: root } in parts {
+    for Part { file, text: root, .. } in parts {
         let sink = &mut Sink { file, problems };
         let Some(server) = server(file, root, sink) else { continue };
         for tool in list(root, sink).unwrap_or_default() {

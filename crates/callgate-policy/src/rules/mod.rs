@@ -149,6 +149,10 @@ impl Module for Rules {
         self.judge(numbers.iter().filter_map(rule), request, facts, evaluation);
     }
 
+    fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
     fn is_unconditional(&self, rule: &Rule) -> bool {
         let found = self.rules.binary_search_by(|compiled| compiled.rule.id.cmp(&rule.id));
         let compiled = found.ok().and_then(|at| self.rules.get(at));
@@ -207,3 +211,6 @@ impl Rules {
         self.judge(self.rules.iter(), request, facts, evaluation);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,7 +144,7 @@ fn feature(span: Span, what: &str) -> SyntaxError {
 
 fn plainly(span: Span, anchor: usize, tag: Option<&Tag>) -> Result<(), SyntaxError> {
     match tag {
-        Some(tag) => Err(feature(span, &format!("the tag `{tag}`"))),
+        Some(_) => Err(feature(span, "a tag")),
         None if anchor != 0 => Err(feature(span, "an anchor")),
         None => Ok(()),
     }

@@ -51,8 +51,10 @@ impl Pattern {
         match self {
             Self::Table(table) => {
                 fuel.burn_bytes(text.len())?;
-                // The table has no bytes to give up at, and every text has a start state.
-                Ok(table.try_search_fwd(&Input::new(text).earliest(true)).is_ok_and(|found| found.is_some()))
+                // The table has no bytes to give up at; if it did, not knowing would be an error.
+                let found = table.try_search_fwd(&Input::new(text).earliest(true));
+                let unknown = |_| EvalError::argument("matches", text, "the pattern cannot be applied to it");
+                found.map(|found| found.is_some()).map_err(unknown)
             }
             Self::Simulated { regex, fuel_per_byte } => {
                 fuel.burn_elements(text.len().saturating_add(1).saturating_mul(*fuel_per_byte))?;

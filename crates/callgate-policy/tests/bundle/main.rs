@@ -1,0 +1,14 @@
+//! What bundles load as, what they decide, and what is said of those that do not load.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
+#![expect(clippy::panic, reason = "a test stops at what it cannot read")]
+
+mod errors;
+mod examples;
+mod generate;
+mod hostile;
+mod laws;
+mod matching;
+mod schemas;
+mod support;
+mod timing;
