@@ -68,8 +68,10 @@ lint:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --debug --quiet --version $(DENY_VERSION)
 	$(CARGO) deny --log-level error check licenses bans sources
 
-bench:
-	$(CARGO) run --release --quiet --package callgate-bench
+# One part alone: make bench PART=decide (or durable, or mcp).
+bench: demo-server
+	$(CARGO) build --release --quiet --package callgate --package callgate-bench
+	./target/release/callgate-bench $(PART)
 
 sim:
 	CALLGATE_SIM_SEEDS=$(SEEDS) $(RUN_TESTS) --release --package callgate-store --features mutants,sim

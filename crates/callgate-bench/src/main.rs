@@ -1,0 +1,35 @@
+//! Figures beside their peers, taken in one run: `make bench`.
+//!
+//! Nothing here is asserted in a test; numbers mean something only with the machine and load printed
+//! above them. `make bench ARGS=decide` runs one part.
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a harness prints, measures time, and stops when its own input is wrong"
+)]
+
+mod decide;
+mod durable;
+mod stats;
+mod wrapper;
+
+fn main() {
+    let only = std::env::args().nth(1);
+    if only.as_deref() == Some("mcp-server") {
+        return wrapper::echo_server();
+    }
+    let runs = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    stats::machine();
+    if runs("decide") {
+        decide::run();
+    }
+    if runs("durable") {
+        durable::run();
+    }
+    if runs("mcp") {
+        wrapper::run();
+    }
+}
