@@ -18,8 +18,7 @@ use crate::{decide, outcomes, receipts, status, wire};
         description = "Every tool call is decided before it runs, and nothing runs without a durable, signed receipt. \
                        Only a 200 whose decision permits may be acted on; whatever else comes back is a denial.",
         version = "v1",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-        contact()
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "http://127.0.0.1:8081", description = "The default address")),
     paths(

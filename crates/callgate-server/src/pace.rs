@@ -5,8 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,32 +14,49 @@ use tokio::time::{Instant, Sleep};
 
 use crate::options::ServerLimits;
 
-const HEAD: u8 = 0;
-const BUSY: u8 = 1;
-const IDLE: u8 = 2;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Owes the rest of a request's headers.
+    Head,
+    /// Has a request under way.
+    Busy,
+    /// Rests between requests.
+    Idle,
+}
 
-/// What a connection is doing, shared between its bytes and its requests. A new one owes headers.
-#[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU8);
+/// What a connection is doing, and since when, shared between its bytes and its requests.
+#[derive(Debug)]
+pub(crate) struct Pace(Mutex<(Doing, Instant)>);
+
+impl Default for Pace {
+    /// A new connection owes headers.
+    fn default() -> Self {
+        Self(Mutex::new((Doing::Head, Instant::now())))
+    }
+}
 
 impl Pace {
     /// A request has been read to the end of its headers.
     pub(crate) fn request_began(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        *self.state() = (Doing::Busy, Instant::now());
     }
 
     /// Its answer is on the way.
     pub(crate) fn request_ended(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        *self.state() = (Doing::Idle, Instant::now());
     }
 
-    /// Bytes came; between requests that begins one. Returns whether it did.
-    fn bytes_came(&self) -> bool {
-        self.0.compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Between requests, bytes begin one.
+    fn bytes_came(&self) {
+        let mut state = self.state();
+        if state.0 == Doing::Idle {
+            *state = (Doing::Head, Instant::now());
+        }
     }
 
-    fn now(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+    fn state(&self) -> MutexGuard<'_, (Doing, Instant)> {
+        // Nothing can panic while it is locked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,8 +68,8 @@ pub(crate) struct Paced<S> {
     head_time: Duration,
     idle_time: Duration,
     write_time: Duration,
-    /// What the read timer is set for.
-    armed: Option<u8>,
+    /// Since when the connection does what the read timer is set for.
+    armed: Option<Instant>,
     read_timer: Pin<Box<Sleep>>,
     /// Runs only while the peer does not take what is offered.
     write_timer: Option<Pin<Box<Sleep>>>,
@@ -65,7 +81,8 @@ impl<S> Paced<S> {
             stream,
             pace,
             head_time: limits.header_time,
-            idle_time: limits.idle_time,
+            // A timer for no time at all would fire for ever.
+            idle_time: limits.idle_time.max(Duration::from_millis(1)),
             write_time: limits.write_time,
             armed: None,
             read_timer: Box::pin(tokio::time::sleep(limits.header_time)),
@@ -74,19 +91,30 @@ impl<S> Paced<S> {
     }
 
     /// No byte came: how long may that go on?
+    ///
+    /// The timer runs while a request is under way, too. It limits nothing then; but whoever reads may have
+    /// asked for bytes before the answer was ready and not ask again, and then only the timer leads back here.
     fn awaits(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let doing = self.pace.now();
-        let allowed = match doing {
-            HEAD => self.head_time,
-            IDLE => self.idle_time,
-            _ => return Poll::Pending,
-        };
-        if self.armed != Some(doing) {
-            let Some(until) = Instant::now().checked_add(allowed) else { return Poll::Pending };
-            self.read_timer.as_mut().reset(until);
-            self.armed = Some(doing);
+        let (doing, since) = *self.pace.state();
+        if self.armed != Some(since) {
+            self.arm(since, if doing == Doing::Head { self.head_time } else { self.idle_time });
+            self.armed = Some(since);
         }
-        self.read_timer.as_mut().poll(cx).map(|()| Err(late("the request did not come in time")))
+        while self.read_timer.as_mut().poll(cx).is_ready() {
+            if doing != Doing::Busy {
+                return Poll::Ready(Err(late("the request did not come in time")));
+            }
+            self.arm(Instant::now(), self.idle_time);
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self, since: Instant, span: Duration) {
+        // A span too long to be added is as good as a day.
+        let day = || Instant::now().checked_add(Duration::from_secs(86_400));
+        if let Some(due) = since.checked_add(span).or_else(day) {
+            self.read_timer.as_mut().reset(due);
+        }
     }
 
     /// No byte was taken: how long may that go on?
@@ -113,8 +141,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         if read.is_pending() {
             return me.awaits(cx);
         }
-        if buf.filled().len() > before && me.pace.bytes_came() {
-            me.armed = None;
+        if buf.filled().len() > before {
+            me.pace.bytes_came();
         }
         read
     }
@@ -203,6 +231,20 @@ mod tests {
         let mut paced = Paced::new(stream, Arc::clone(&pace), &limits());
         pace.request_began();
         assert!(tokio::time::timeout(Duration::from_millis(60), paced.read_u8()).await.is_err());
+    }
+
+    /// Whoever reads asked while the answer was not ready, and sleeps since.
+    #[tokio::test]
+    async fn rest_is_limited_though_nobody_asks_for_bytes_again() {
+        let (_peer, stream) = tokio::io::duplex(64);
+        let pace = Arc::new(Pace::default());
+        let mut paced = Paced::new(stream, Arc::clone(&pace), &limits());
+        pace.request_began();
+        let read = tokio::spawn(async move { paced.read_u8().await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        pace.request_ended();
+        let cut = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap().unwrap();
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! The shapes on the wire, as a client types them, and what `openapi.json` is generated from.
 //!
 //! The gate does not read requests through these: its own parser is stricter (repeated keys, lone surrogates,
-//! names, amounts). They must accept and give what it accepts and gives; tests hold them against it.
+//! names, amounts). They must accept and give what it accepts and gives; tests hold them against it. A field
+//! without a value is absent; the gate reads null as that, and never gives it.
 
 use std::collections::BTreeMap;
 
@@ -23,20 +24,24 @@ use utoipa::ToSchema;
 pub struct Request {
     /// The tenant; `default` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub tenant: Option<String>,
     /// Who asks.
     pub agent: Agent,
     /// Where in a session the request stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub session: Option<Session>,
     /// The tool to call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub tool: Option<Tool>,
     /// The tool's arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, Value>,
     /// The topic of a job, such as `job.mcp-bridge.write.update_ticket`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub topic: Option<String>,
     /// Risk tags; the gate adds those of its catalogue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -47,23 +52,26 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// The environment, such as `prod`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub environment: Option<String>,
     /// Estimated cost by unit; at most 64 units.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cost: BTreeMap<String, Amount>,
     /// The agent's confidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 1)]
+    #[schema(nullable = false, minimum = 0, maximum = 1)]
     pub confidence: Option<f64>,
     /// A value used once in a session; needs `ts_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
     pub nonce: Option<String>,
     /// When the request was made, milliseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub ts_ms: Option<i64>,
     /// What asks on the agent's behalf, and what it can enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub pep: Option<EnforcementPoint>,
 }
 
@@ -75,6 +83,7 @@ pub struct Agent {
     pub id: String,
     /// The agent's team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub team: Option<String>,
     /// The agents that delegated to it, first delegator first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,6 +91,7 @@ pub struct Agent {
     pub chain: Vec<String>,
     /// The person or account it acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub on_behalf_of: Option<String>,
 }
 
@@ -91,15 +101,19 @@ pub struct Agent {
 pub struct Session {
     /// The session's id, unique for one agent of one tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub id: Option<String>,
     /// The contract step; the function, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub step: Option<String>,
     /// The function the agent is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub function: Option<String>,
     /// What kind of action it is, such as `WRITE_DB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub action_type: Option<String>,
 }
 
@@ -109,6 +123,7 @@ pub struct Session {
 pub struct Tool {
     /// The server that offers it; has no dots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub server: Option<String>,
     /// The tool's name at that server.
     pub name: String,
@@ -354,23 +369,26 @@ pub struct Outcome {
     pub status: OutcomeStatus,
     /// When it began, milliseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub started_at_ms: Option<i64>,
     /// When it ended; the gate's clock if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub finished_at_ms: Option<i64>,
     /// How often it was tried; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub attempts: Option<u64>,
     /// What it cost, by unit, decimals in strings; at most 64 units.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cost: BTreeMap<String, String>,
     /// A sentence for people; must not quote what the action returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 1024)]
+    #[schema(nullable = false, max_length = 1024)]
     pub detail: Option<String>,
     /// SHA-256 of what the action returned, 64 lower-case hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[0-9a-f]{64}$")]
+    #[schema(nullable = false, pattern = "^[0-9a-f]{64}$")]
     pub result_sha256: Option<String>,
 }
 

@@ -1,5 +1,11 @@
 //! The server over real sockets, in front of a real gate on a simulated disk.
-#![expect(clippy::arithmetic_side_effects, reason = "test arithmetic")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod auth;
 mod browser;
