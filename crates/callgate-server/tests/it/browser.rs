@@ -87,3 +87,19 @@ async fn a_form_cannot_post_and_no_page_is_told_it_may() {
     assert_eq!(response.status, 405);
     assert_eq!(response.header("access-control-allow-origin"), None);
 }
+
+#[tokio::test]
+async fn no_answer_is_kept_or_guessed_at() {
+    let world = World::dev().await;
+    for request in [
+        post("/api/v1/decide", "", call("bot", "read")),
+        get("/api/v1/receipts/0", ""),
+        get("/api/v1/checkpoint", ""),
+        get("/nothing", ""),
+        get("/healthz", "origin: http://evil.example\r\n"),
+    ] {
+        let response = world.exchange(request).await;
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{response:?}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{response:?}");
+    }
+}

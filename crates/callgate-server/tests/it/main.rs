@@ -21,4 +21,5 @@ mod openapi;
 mod outcomes;
 mod schema;
 mod shutdown;
+mod spec;
 mod unavailable;
