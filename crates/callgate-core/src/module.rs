@@ -26,6 +26,11 @@ pub trait Module: Debug + Send + Sync {
     /// Adds this module's verdicts on `request`.
     fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation);
 
+    /// How many rules it holds; for people only.
+    fn rules(&self) -> usize {
+        0
+    }
+
     /// Whether this rule of the module has no condition, so that it says the same with any
     /// arguments. Only what a list of tools shows depends on it; `false` when in doubt.
     fn is_unconditional(&self, _rule: &Rule) -> bool {

@@ -1,3 +1,7 @@
-//! placeholder
+//! The program `callgate`; all of it is in the library beside this file.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    callgate::main()
+}

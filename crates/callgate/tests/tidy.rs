@@ -1,5 +1,10 @@
 //! The repository's own rules, as tests: the crate table, the names of the laws, what a stranger looks for.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at what it cannot read")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops at what it cannot read"
+)]
 #![expect(clippy::disallowed_methods, reason = "this test reads the repository's own files")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +50,18 @@ fn table() -> BTreeMap<String, String> {
 /// Crate → the packages Cargo builds into it, dependencies of dependencies included.
 fn packages(of: &str) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--package", of, "--edges", "normal", "--prefix", "none", "--format", "{p}", "--offline"])
+        .args([
+            "tree",
+            "--package",
+            of,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
@@ -142,7 +158,10 @@ fn every_must_of_the_specs_names_a_test() {
         let named = text.split("[test: ").skip(1).filter_map(|rest| rest.split(']').next());
         for name in named.flat_map(|names| names.split(',')) {
             let last = name.rsplit("::").next().unwrap_or(name).trim().trim_matches('`');
-            assert!(texts.iter().any(|text| text.contains(last)), "{page}.md names the test `{last}`, which is nowhere");
+            assert!(
+                texts.iter().any(|text| text.contains(last)),
+                "{page}.md names the test `{last}`, which is nowhere"
+            );
         }
     }
 }

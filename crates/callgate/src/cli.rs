@@ -1,0 +1,83 @@
+//! The command line as one tree; names here stay what they are.
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::commands::{check, completions, decide, demo, keys, log, mcp, serve};
+use crate::exit::Exit;
+use crate::{Outcome, output, reference};
+
+/// The call gate between AI agents and everything they can touch.
+///
+/// Every tool call is decided by policy before it runs, and nothing runs without a durable, signed receipt.
+#[derive(Debug, Parser)]
+#[command(name = "callgate", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Play a session against a real MCP server and check the evidence
+    Demo(demo::Args),
+    /// Answer over HTTP
+    Serve(serve::Args),
+    /// Stand between an MCP client and a stdio server
+    Mcp(mcp::Args),
+    /// Decide one request
+    Decide(decide::Args),
+    /// Find every problem of a bundle
+    Check(check::Args),
+    /// Read, verify and replay the log
+    Log(log::Args),
+    /// Make, list and revoke the keys of agents
+    Keys(keys::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// The small MCP server of the demonstration
+    #[command(hide = true)]
+    DemoServer(demo::ServerArgs),
+    /// Print the reference of the command line
+    #[command(hide = true)]
+    DocsCli,
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Outcome {
+        match self {
+            Self::Demo(args) => demo::run(&args),
+            Self::Serve(args) => serve::run(args),
+            Self::Mcp(args) => mcp::run(args),
+            Self::Decide(args) => decide::run(&args),
+            Self::Check(args) => check::run(&args),
+            Self::Log(args) => log::run(args),
+            Self::Keys(args) => keys::run(args),
+            Self::Completions(args) => completions::run(&args, &mut Cli::command()),
+            Self::DemoServer(args) => demo::run_server(&args),
+            Self::DocsCli => {
+                output::line(reference::markdown(Cli::command()).trim_end())?;
+                Ok(Exit::Ok)
+            }
+        }
+    }
+}
+
+/// Reads the arguments; what `clap` has to say itself is said here.
+pub(crate) fn parse() -> Result<Command, Exit> {
+    Cli::try_parse().map(|cli| cli.command).map_err(|error| {
+        // When the terminal is gone, there is nobody left to tell.
+        let _ = error.print();
+        if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

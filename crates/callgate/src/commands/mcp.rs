@@ -1,0 +1,172 @@
+//! `callgate mcp -- COMMAND…`: the gate in front of one stdio MCP server.
+//!
+//! Standard input and output belong to the protocol; everything said to people goes to standard error.
+
+use std::ffi::{OsStr, OsString};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use callgate_core::name::Name;
+use callgate_core::request::{Agent, DEFAULT_TENANT};
+use callgate_gate::{Gate, GateOptions};
+use callgate_mcp::{WrapError, WrapOptions};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::Outcome;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::{files, opening, output, span};
+
+/// Arguments of `callgate mcp`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The bundle's folder; the snapshot in force if left out
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// The data folder; `callgate` in the user's state folder if left out
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What policy calls the server: the part before the dot in `files.read_file`. COMMAND's name if left out
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// The agent that asks
+    #[arg(long, value_name = "ID", default_value = "local")]
+    agent: String,
+    /// The agent's team
+    #[arg(long)]
+    team: Option<String>,
+    /// The agent's tenant
+    #[arg(long, default_value = DEFAULT_TENANT)]
+    tenant: String,
+    /// The person or account the agent acts for
+    #[arg(long, value_name = "WHO")]
+    on_behalf_of: Option<String>,
+    /// The session that the calls belong to; a random one if left out
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// The environment, such as `prod`
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// How long a call may run unless policy says otherwise
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span::parse)]
+    timeout: Duration,
+    /// The server's program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    opening::block_on(wrap(args))
+}
+
+async fn wrap(args: Args) -> Outcome {
+    let data = args.data.clone().or_else(files::default_data);
+    let data =
+        data.ok_or_else(|| Failure::usage("there is no state folder to keep data in; give `--data DIR`"))?;
+    let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
+    let mut options = options(&args)?;
+    let gate = opening::open(&data, bundle.as_ref(), GateOptions::default()).await?.gate;
+    if options.session.is_none() {
+        options.session = Some(session(&gate)?);
+    }
+    announce(&gate, &options, &data);
+    let client_in =
+        UntilTold { from: tokio::io::stdin(), told: Box::pin(opening::told_to_stop()), over: false };
+    let notes = Arc::new(|text: &str| output::note(&format!("callgate: {text}")));
+    let ended = callgate_mcp::wrap(Arc::clone(&gate), options, client_in, tokio::io::stdout(), notes).await;
+    let trouble = gate.failure();
+    gate.close();
+    match (ended, trouble) {
+        (_, Some(trouble)) => Err(Failure::unavailable(trouble)),
+        (Ok(_), None) => Ok(Exit::Ok),
+        (Err(error @ (WrapError::Name(_) | WrapError::Start { .. })), None) => Err(Failure::usage(error)),
+        (Err(error @ WrapError::Unreported(_)), None) => Err(Failure::unavailable(error)),
+        (Err(error), None) => Err(Failure::unexpected(error)),
+    }
+}
+
+fn announce(gate: &Gate, options: &WrapOptions, data: &Path) {
+    let (version, digest) = gate.snapshot();
+    let session = options.session.as_ref().map_or("", Name::as_str);
+    output::note(&format!(
+        "callgate: server `{}`, agent `{}`, session `{session}`, snapshot {version} ({digest}), log in `{}`",
+        options.server,
+        options.agent.id,
+        data.display()
+    ));
+}
+
+fn name(flag: &str, text: &str) -> Result<Name, Failure> {
+    Name::new(text).map_err(|e| Failure::usage(format!("`--{flag}`: {e}")))
+}
+
+fn options(args: &Args) -> Result<WrapOptions, Failure> {
+    let optional = |flag, text: &Option<String>| text.as_deref().map(|text| name(flag, text)).transpose();
+    let (command, rest) =
+        args.command.split_first().ok_or_else(|| Failure::usage("give the server's COMMAND"))?;
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => stem(command),
+    };
+    let agent = Agent {
+        id: name("agent", &args.agent)?,
+        team: optional("team", &args.team)?,
+        chain: Vec::new(),
+        on_behalf_of: optional("on-behalf-of", &args.on_behalf_of)?,
+    };
+    let (server, tenant) = (name("server", &server)?, name("tenant", &args.tenant)?);
+    let mut options = WrapOptions::new(server, agent, tenant, command.clone(), rest.to_vec());
+    options.session = optional("session", &args.session)?;
+    options.environment = optional("environment", &args.environment)?;
+    options.bounds.default_timeout = args.timeout;
+    Ok(options)
+}
+
+/// A server's name from its program; names in policy have no dots.
+fn stem(command: &OsStr) -> String {
+    let stem = Path::new(command).file_stem().map(|stem| stem.to_string_lossy().replace('.', "-"));
+    stem.unwrap_or_else(|| "server".to_owned())
+}
+
+/// One wrapper is one session.
+fn session(gate: &Gate) -> Result<Name, Failure> {
+    let random = gate.nonce().map_err(Failure::unavailable)?;
+    name("session", &format!("mcp-{}", random.get(..16).unwrap_or(&random)))
+}
+
+/// What the client says, until the program is told to stop; then it reads as if the client had left.
+struct UntilTold<R> {
+    from: R,
+    told: Pin<Box<dyn Future<Output = ()> + Send>>,
+    over: bool,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for UntilTold<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.over || self.told.as_mut().poll(cx).is_ready() {
+            self.over = true;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.from).poll_read(cx, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_called_after_its_program() {
+        assert_eq!(stem(OsStr::new("/usr/bin/mcp-server-time")), "mcp-server-time");
+        assert_eq!(stem(OsStr::new("server.v2.py")), "server-v2");
+        assert_eq!(stem(OsStr::new("/")), "server");
+    }
+}

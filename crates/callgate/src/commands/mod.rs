@@ -1,0 +1,10 @@
+//! One module per command.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod decide;
+pub(crate) mod demo;
+pub(crate) mod keys;
+pub(crate) mod log;
+pub(crate) mod mcp;
+pub(crate) mod serve;

@@ -1,0 +1,207 @@
+//! `callgate serve`: the gate over HTTP and a Unix socket, until it is told to stop or its store fails.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use callgate_gate::{Gate, GateOptions, Opened, PublishError};
+use callgate_policy::{Bundle, Severity};
+use callgate_server::{Listener, Log, ServerOptions};
+use callgate_store::Recovery;
+use tokio::net::UnixListener;
+
+use crate::Outcome;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{self, Paint, counted};
+use crate::{files, opening, span};
+
+/// The socket in the data folder.
+const SOCKET: &str = "gate.sock";
+/// How often the store's health is looked at.
+const PULSE: Duration = Duration::from_millis(100);
+
+/// Arguments of `callgate serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The bundle's folder, read again every `--reload`; the snapshot in force if left out
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// The data folder: log, state and keys. One gate owns it at a time
+    #[arg(long, value_name = "DIR", required_unless_present = "dev")]
+    data: Option<PathBuf>,
+    /// The address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
+    /// Development: no authentication, loopback only; without `--data`, a log and a key that are thrown away
+    #[arg(long)]
+    dev: bool,
+    /// How often the bundle is read again
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::parse)]
+    reload: Duration,
+    /// Start once although the log's very end is damaged, and lose what was there
+    #[arg(long)]
+    discard_damaged_tail: bool,
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    let throwaway = match &args.data {
+        Some(_) => None,
+        None => {
+            Some(tempfile::tempdir().map_err(|e| Failure::unexpected(format!("no temporary folder: {e}")))?)
+        }
+    };
+    let data = args.data.clone().or_else(|| throwaway.as_ref().map(|dir| dir.path().to_owned()));
+    let data = data.ok_or_else(|| Failure::usage("give `--data DIR`"))?;
+    opening::block_on(serve(args, &data))
+}
+
+async fn serve(args: Args, data: &Path) -> Outcome {
+    let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
+    let gate_options =
+        GateOptions { discard_damaged_tail: args.discard_damaged_tail, ..GateOptions::default() };
+    let log = Log::new(output::note);
+    let options = ServerOptions { listen: args.listen, dev: args.dev, log, ..ServerOptions::default() };
+    // The address first: one that cannot be had must not leave a new data folder behind.
+    let tcp = callgate_server::bind(&options).await.map_err(Failure::usage)?;
+    let opened = opening::open(data, bundle.as_ref(), gate_options).await?;
+    announce(&opened, data, &tcp, &args);
+    let gate = opened.gate;
+    let (mut listeners, socket) = (vec![tcp], data.join(SOCKET));
+    listeners.extend(unix(&socket));
+    let reloading = args.bundle.map(|dir| tokio::spawn(reload(Arc::clone(&gate), dir, args.reload)));
+    let until = ended(Arc::clone(&gate));
+    let served = callgate_server::serve(Arc::clone(&gate), listeners, options, until).await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
+    gate.close();
+    // The socket is of no use without a gate; a leftover one is replaced at the next start.
+    let _ = files::clear_socket(&socket);
+    served.map_err(Failure::usage)?;
+    match gate.failure() {
+        Some(failure) => Err(Failure::unavailable(failure)),
+        None => {
+            output::note("stopped");
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Ready when the program is told to stop, or the store has failed.
+async fn ended(gate: Arc<Gate>) {
+    let failed = async {
+        while gate.failure().is_none() {
+            tokio::time::sleep(PULSE).await;
+        }
+        output::complain("the store has failed: the gate stops, and nothing more is decided");
+    };
+    tokio::select! {
+        () = opening::told_to_stop() => output::note("told to stop; requests under way are finished first"),
+        () = failed => {}
+    }
+}
+
+/// A socket for programs of the same user, who act for the operator; without it the gate serves all the same.
+fn unix(path: &Path) -> Option<Listener> {
+    let bound = files::clear_socket(path).and_then(|()| {
+        let listener = UnixListener::bind(path);
+        let listener =
+            listener.map_err(|e| Failure::usage(format!("could not listen on `{}`: {e}", path.display())))?;
+        files::close_to_others(path)?;
+        Ok(Listener::Unix(listener))
+    });
+    match bound {
+        Ok(listener) => Some(listener),
+        Err(failure) => {
+            output::warn(&format!("{failure}; there is no local socket"));
+            None
+        }
+    }
+}
+
+fn announce(opened: &Opened, data: &Path, listener: &Listener, args: &Args) {
+    let (gate, paint) = (&opened.gate, Paint::stderr());
+    let field =
+        |name: &str, text: String| output::note(&format!("  {}  {text}", paint.dim(&format!("{name:<10}"))));
+    output::note(&paint.bold(concat!("callgate ", env!("CARGO_PKG_VERSION"))));
+    let address = match listener {
+        Listener::Tcp(tcp) => tcp.local_addr().unwrap_or(args.listen),
+        Listener::Unix(_) => args.listen,
+    };
+    field("address", format!("http://{address}"));
+    let (version, digest) = gate.snapshot();
+    field("snapshot", format!("{version} {digest}"));
+    field("log", format!("`{}`: {}", data.display(), recovered(&opened.recovery)));
+    field("origin", gate.identity().origin().to_owned());
+    field("public key", data.join(gate.identity().public_key_file()).display().to_string());
+    match &args.bundle {
+        Some(dir) => field("bundle", format!("`{}`, read again every {:?}", dir.display(), args.reload)),
+        None => field("bundle", "the snapshot in force, from the log".to_owned()),
+    }
+    if args.dev {
+        let lost = if args.data.is_none() { "; the log and its key are thrown away at the end" } else { "" };
+        output::warn(&format!("development mode: anyone on this machine may ask as any agent{lost}"));
+    } else if gate.keys().is_empty() {
+        output::warn("no agent has a key yet, so nobody may ask; stop, then run `callgate keys create`");
+    }
+}
+
+fn recovered(recovery: &Recovery) -> String {
+    let mut text = counted(recovery.receipts, "receipt");
+    if let Some((file, from, to)) = &recovery.cut {
+        let what = if recovery.discarded {
+            "a damaged tail was discarded"
+        } else {
+            "an unfinished write was cut off"
+        };
+        text.push_str(&format!("; {what} (`{file}`, bytes {from} to {to})"));
+    }
+    text
+}
+
+/// Reads the bundle again and again; a broken one is reported once, and the snapshot before it stays in force.
+async fn reload(gate: Arc<Gate>, dir: PathBuf, every: Duration) {
+    let mut last = String::new();
+    loop {
+        tokio::time::sleep(every).await;
+        let said = match read(&dir).await {
+            Ok(bundle) => publish(&gate, &bundle).await,
+            Err(failure) => {
+                Some(format!("the bundle cannot be read, so the snapshot in force stays: {failure}"))
+            }
+        };
+        let said = said.unwrap_or_default();
+        if said != last && !said.is_empty() {
+            output::warn(&said);
+        }
+        last = said;
+    }
+}
+
+async fn read(dir: &Path) -> Result<Bundle, Failure> {
+    let dir = dir.to_owned();
+    let read = tokio::task::spawn_blocking(move || files::read_bundle(&dir)).await;
+    read.unwrap_or_else(|e| Err(Failure::unexpected(e)))
+}
+
+/// Puts a bundle in force if it is another one; gives what went wrong.
+async fn publish(gate: &Gate, bundle: &Bundle) -> Option<String> {
+    match gate.publish(bundle, "operator").await {
+        Ok(false) => None,
+        Ok(true) => {
+            let (version, digest) = gate.snapshot();
+            output::note(&format!("snapshot {version} is in force: {digest}"));
+            None
+        }
+        Err(PublishError::Invalid(report)) => Some(format!(
+            "the bundle has {}, so the snapshot in force stays:\n{}",
+            counted(u64::try_from(report.count(Severity::Error)).unwrap_or(u64::MAX), "error"),
+            report.render().trim_end()
+        )),
+        Err(PublishError::Unavailable(error)) => {
+            Some(format!("the bundle could not be put in force: {error}"))
+        }
+    }
+}

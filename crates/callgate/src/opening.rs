@@ -1,0 +1,65 @@
+//! Opening a gate for a command, and saying why it does not open.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use callgate_gate::clock::SystemClock;
+use callgate_gate::{Gate, GateOptions, OpenError, Opened, PublishError};
+use callgate_policy::Bundle;
+use callgate_store::{OsRandom, RealFs};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output;
+
+/// Runs async work to its end. What blocks on standard input is left behind.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::unexpected(format!("could not start: {e}")))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
+}
+
+/// Opens the gate of a data folder.
+pub(crate) async fn open(
+    data: &Path,
+    bundle: Option<&Bundle>,
+    options: GateOptions,
+) -> Result<Opened, Failure> {
+    let fs = RealFs::new(data);
+    let fs = fs.map_err(|e| Failure::unavailable(format!("could not open `{}`: {e}", data.display())))?;
+    let opened = Gate::open(Arc::new(fs), Arc::new(SystemClock), Arc::new(OsRandom), bundle, options).await;
+    opened.map_err(|error| refused(data, &error))
+}
+
+fn refused(data: &Path, error: &OpenError) -> Failure {
+    match error {
+        OpenError::Publish(error) => not_published(error),
+        other => Failure::unavailable(format!("the gate does not open on `{}`: {other}", data.display())),
+    }
+}
+
+/// A bundle that was not put in force; its problems go to standard error.
+pub(crate) fn not_published(error: &PublishError) -> Failure {
+    match error {
+        PublishError::Invalid(report) => {
+            output::note(report.render().trim_end());
+            Failure::new(Exit::PolicyInvalid, "the bundle has errors, so it is not put in force; see above")
+        }
+        PublishError::Unavailable(unavailable) => Failure::unavailable(unavailable),
+    }
+}
+
+/// Ready when the program is told to stop: by a terminal (SIGINT) or a supervisor (SIGTERM).
+pub(crate) async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without a handler the signal ends the program at once, which loses nothing that was acknowledged.
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}
