@@ -153,6 +153,11 @@ impl Problems {
         &mut self.found[at]
     }
 
+    /// Whether no more errors are kept, so that looking for more is in vain.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.errors > MAX_ERRORS
+    }
+
     /// How many errors there are so far.
     pub(crate) const fn errors(&self) -> usize {
         self.errors

@@ -257,10 +257,15 @@ impl<S: Shape> Shape for List<S> {
             sink.add(Code::Empty, node.span, "the list is empty").help("add an entry, or leave the key out");
             return None;
         }
-        let decoded =
-            items.iter().map(|item| S::decode(item, sink).map(|value| Spanned { value, span: item.span }));
         // Every item is read, so that every problem is reported; what could be read is kept.
-        Some(decoded.collect::<Vec<_>>().into_iter().flatten().collect())
+        let mut read = Vec::with_capacity(items.len());
+        for item in items {
+            if sink.problems.is_full() {
+                return None;
+            }
+            read.extend(S::decode(item, sink).map(|value| Spanned { value, span: item.span }));
+        }
+        Some(read)
     }
 
     fn schema() -> Json {

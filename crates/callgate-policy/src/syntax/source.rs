@@ -18,7 +18,7 @@ impl Span {
 }
 
 /// How many characters lie between two marks of [`SourceFile::marks`].
-const STRIDE: usize = 128;
+const STRIDE: usize = 16;
 /// How much of a line an excerpt shows, and how much of it before the place.
 const EXCERPT: usize = 160;
 const BEFORE: usize = 60;
