@@ -65,7 +65,7 @@ fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
     let denials = vec![Reason::guard(Code::InvalidRequest, problem.clone())];
     Decided {
         settled: refused(denials),
-        effects: DecisionDelta::nothing(facts.now_ms),
+        effects: DecisionDelta::NOTHING,
         ask: Ask::Malformed(problem),
         trace: Vec::new(),
         expires_at_ms: add(facts.now_ms, snapshot.defaults.permit_ttl_ms),
@@ -91,7 +91,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         // Someone else's session must not be touched, so nothing but the receipt is left.
         return Decided {
             settled: refused(vec![reason]),
-            effects: DecisionDelta::nothing(facts.now_ms),
+            effects: DecisionDelta::NOTHING,
             ask: Ask::Request(request),
             trace: Vec::new(),
             expires_at_ms,
@@ -120,7 +120,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         key: Some(SessionKey::of(&request)),
         team: request.agent.team.as_ref().map(|team| team.as_str().to_owned()),
         version: facts.session.as_ref().map_or(0, |session| session.version),
-        ..DecisionDelta::nothing(facts.now_ms)
+        ..DecisionDelta::NOTHING
     };
     Decided { ask: Ask::Request(request), settled, effects, trace, expires_at_ms }
 }
@@ -129,22 +129,17 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
 const OPEN_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl DecisionDelta {
-    /// No effect but the clock.
-    ///
-    /// The shell fills in `slot` and `snapshot`, which it alone knows.
-    const fn nothing(now_ms: i64) -> Self {
-        Self {
-            advance: None,
-            key: None,
-            nonce: None,
-            now_ms,
-            open_until_ms: None,
-            slot: None,
-            snapshot: 0,
-            team: None,
-            version: 0,
-        }
-    }
+    /// No effect. The shell fills in `slot` and `snapshot`, which it alone knows.
+    const NOTHING: Self = Self {
+        advance: None,
+        key: None,
+        nonce: None,
+        open_until_ms: None,
+        slot: None,
+        snapshot: 0,
+        team: None,
+        version: 0,
+    };
 }
 
 /// Takes identity from the credential; a request that claims another is refused.

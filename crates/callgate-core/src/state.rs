@@ -98,10 +98,21 @@ pub struct ApiKey {
     pub tenant: String,
 }
 
-/// One change of state, recorded with its receipt.
+/// What one receipt does to the state: a change, and the clock it was made at. The clock of every
+/// receipt counts, so that a restarted gate's time never goes back behind its own log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delta {
+    /// The change.
+    pub change: Change,
+    /// The gate's clock, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+}
+
+/// One change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Delta {
+pub enum Change {
     /// A decision's effects.
     Decision(DecisionDelta),
     /// An outcome closes an open action.
@@ -134,8 +145,6 @@ pub struct DecisionDelta {
     /// The nonce this request used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<NonceUse>,
-    /// The clock of the decision.
-    pub now_ms: i64,
     /// Whether an action is now open, until its outcome or this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_until_ms: Option<i64>,
@@ -268,7 +277,7 @@ impl State {
         &self.keys
     }
 
-    /// The clock of the latest decision: a gate's clock never goes back behind it.
+    /// The latest clock of any receipt: a gate's clock never goes back behind it.
     #[must_use]
     pub const fn latest_ms(&self) -> i64 {
         self.latest_ms
@@ -279,26 +288,27 @@ impl State {
     /// # Errors
     /// What moved on.
     pub fn check(&self, delta: &Delta) -> Result<(), Conflict> {
-        match delta {
-            Delta::Decision(decision) => self.check_decision(decision),
-            Delta::Outcome(outcome) => {
+        match &delta.change {
+            Change::Decision(decision) => self.check_decision(decision),
+            Change::Outcome(outcome) => {
                 self.check_version(&outcome.key, outcome.version)?;
                 let open = self.open.get(&outcome.decision).filter(|open| open.key == outcome.key);
                 open.map(|_| ()).ok_or(Conflict::Action)
             }
-            Delta::SnapshotActivated(snapshot) => {
+            Change::SnapshotActivated(snapshot) => {
                 if snapshot.version == self.active_version().saturating_add(1) {
                     Ok(())
                 } else {
                     Err(Conflict::Registry)
                 }
             }
-            Delta::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
-            Delta::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
-            Delta::SessionErased(key) if !self.slots.contains_key(key) => Err(Conflict::Registry),
-            Delta::KeyCreated(_) | Delta::KeyRevoked { .. } | Delta::SessionErased(_) | Delta::Noted {} => {
-                Ok(())
-            }
+            Change::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
+            Change::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
+            Change::SessionErased(key) if !self.slots.contains_key(key) => Err(Conflict::Registry),
+            Change::KeyCreated(_)
+            | Change::KeyRevoked { .. }
+            | Change::SessionErased(_)
+            | Change::Noted {} => Ok(()),
         }
     }
 
@@ -328,32 +338,32 @@ impl State {
 
     /// Folds one receipt's delta in. `index` is the receipt's place in the log.
     pub fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
-        match delta {
-            Delta::Decision(decision) => self.apply_decision(index, payload_sha256, decision),
-            Delta::Outcome(outcome) => {
+        self.latest_ms = self.latest_ms.max(delta.now_ms);
+        self.forget(delta.now_ms);
+        match &delta.change {
+            Change::Decision(decision) => self.apply_decision(index, payload_sha256, decision),
+            Change::Outcome(outcome) => {
                 self.open.remove(&outcome.decision);
                 self.extend_session(&outcome.key, payload_sha256, None);
             }
-            Delta::SnapshotActivated(snapshot) => {
+            Change::SnapshotActivated(snapshot) => {
                 self.snapshots.push(Activation { snapshot: snapshot.clone(), receipt: index });
             }
-            Delta::KeyCreated(key) => {
+            Change::KeyCreated(key) => {
                 self.keys.insert(key.id.clone(), key.clone());
             }
-            Delta::KeyRevoked { id } => {
+            Change::KeyRevoked { id } => {
                 self.keys.remove(id);
             }
             // The next request of the session gets a new key.
-            Delta::SessionErased(key) => {
+            Change::SessionErased(key) => {
                 self.slots.remove(key);
             }
-            Delta::Noted {} => {}
+            Change::Noted {} => {}
         }
     }
 
     fn apply_decision(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &DecisionDelta) {
-        self.latest_ms = self.latest_ms.max(delta.now_ms);
-        self.forget(delta.now_ms);
         if let Some(slot) = delta.slot {
             self.next_slot = self.next_slot.max(slot.saturating_add(1));
         }

@@ -15,7 +15,7 @@ use callgate_core::json::Limits;
 use callgate_core::pattern::Pattern;
 use callgate_core::request::Request;
 use callgate_core::snapshot::{Defaults, Snapshot};
-use callgate_core::state::{Conflict, Delta, State};
+use callgate_core::state::{Change, Conflict, Delta, State};
 
 fn contract(id: &str, seal_on: &[&str], agents: &[&str]) -> Contract {
     let set = |words: &[&str]| words.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
@@ -67,7 +67,7 @@ fn play(contracts: Vec<Contract>, session: &str, script: &[(&str, &str)]) {
         let decided = decide(&snapshot, Ask::Request(Box::new(request)), &facts);
         let code = decided.settled.code.map_or("-", Code::as_str);
         assert_eq!(code, *expected, "request {index}: {asked}: {:?}", decided.settled.reasons);
-        let delta = Delta::Decision(decided.effects);
+        let delta = Delta { change: Change::Decision(decided.effects), now_ms: 1 };
         assert_eq!(state.check(&delta), Ok(()));
         state.apply(index, &[0; 32], &delta);
         if !session.is_empty() {
@@ -160,7 +160,7 @@ fn nonces_and_open_actions_are_forgotten_in_their_time() {
         let request = Request::parse(text.as_bytes(), &Limits::REQUEST).unwrap();
         let facts = state.facts(Some(&request), Credential::Development, now);
         let decided = decide(&snapshot, Ask::Request(Box::new(request.clone())), &facts);
-        let delta = Delta::Decision(decided.effects);
+        let delta = Delta { change: Change::Decision(decided.effects), now_ms: now };
         assert_eq!(state.check(&delta), Ok(()));
         state.apply(index, &[0; 32], &delta);
         request

@@ -4,7 +4,7 @@ use callgate_core::decide::{self, Ask};
 use callgate_core::digest::hex;
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::request::Request;
-use callgate_core::state::{Conflict, Delta, SessionKey};
+use callgate_core::state::{Change, Conflict, Delta, SessionKey};
 use callgate_log::Statement;
 use callgate_log::dsse::{self, Envelope};
 use callgate_log::hash::sha256;
@@ -60,7 +60,7 @@ impl Gate {
         decided.effects.slot = Some(slot);
         let record = self.record(&decided.ask, raw, &facts)?;
         let prev = prev.filter(|_| decided.effects.key.is_some());
-        let delta = Delta::Decision(decided.effects.clone());
+        let delta = Delta { change: Change::Decision(decided.effects.clone()), now_ms: facts.now_ms };
         let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
         let (agent, tenant) = presented(credential);
         let binding = Binding {

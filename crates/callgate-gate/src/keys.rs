@@ -5,7 +5,7 @@
 
 use callgate_core::digest::{Digest, hex};
 use callgate_core::name::Name;
-use callgate_core::state::{ApiKey, Delta, SessionKey};
+use callgate_core::state::{ApiKey, Change, SessionKey};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -81,7 +81,7 @@ impl Gate {
         };
         let record = KeyRecord::from(&key);
         let details = [("key", id.clone()), ("agent", agent.to_owned()), ("tenant", tenant.to_owned())];
-        self.note("key.create", actor, &details, Delta::KeyCreated(key), Vec::new()).await?;
+        self.note("key.create", actor, &details, Change::KeyCreated(key), Vec::new()).await?;
         Ok((record, ApiKeySecret(Zeroizing::new(format!("{PREFIX}{id}_{}", secret.as_str())))))
     }
 
@@ -95,7 +95,8 @@ impl Gate {
             return Err(AdminError::Unknown(format!("key `{id}`")));
         }
         let details = [("key", id.to_owned())];
-        self.note("key.revoke", actor, &details, Delta::KeyRevoked { id: id.to_owned() }, Vec::new()).await?;
+        self.note("key.revoke", actor, &details, Change::KeyRevoked { id: id.to_owned() }, Vec::new())
+            .await?;
         Ok(())
     }
 
@@ -142,6 +143,6 @@ impl Gate {
             ("slot", slot.to_string()),
             ("tenant", key.tenant.clone()),
         ];
-        Ok(self.note("subject.erase", actor, &details, Delta::SessionErased(key), Vec::new()).await?)
+        Ok(self.note("subject.erase", actor, &details, Change::SessionErased(key), Vec::new()).await?)
     }
 }

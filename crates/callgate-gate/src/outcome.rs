@@ -1,6 +1,6 @@
 //! Outcomes: what became of an allowed action. Each closes its decision once.
 
-use callgate_core::state::{Delta, OpenAction, OutcomeDelta};
+use callgate_core::state::{Change, Delta, OpenAction, OutcomeDelta};
 use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map};
@@ -99,9 +99,9 @@ impl Gate {
         for _ in 0..MAX_ATTEMPTS {
             let (open, version, prev) = self.open_action(report.receipt_index, credential)?;
             let delta = OutcomeDelta { decision: report.receipt_index, key: open.key.clone(), version };
-            let delta = Delta::Outcome(delta);
+            let delta = Delta { change: Change::Outcome(delta), now_ms: self.clock_ms() };
             let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
-            let statement = self.outcome_statement(&report, &open, &delta_bytes, prev)?;
+            let statement = self.outcome_statement(&report, &open, delta.now_ms, &delta_bytes, prev)?;
             match self.commit_delta(&statement, delta, delta_bytes, Vec::new()).await {
                 Ok((signed, durable)) => {
                     let (receipt, proof) = self.evidence(&signed, &durable)?;
@@ -140,10 +140,10 @@ impl Gate {
         &self,
         report: &OutcomeReport,
         open: &OpenAction,
+        now_ms: i64,
         delta_bytes: &[u8],
         prev: Option<[u8; 32]>,
     ) -> Result<Statement, OutcomeError> {
-        let now_ms = self.clock.now_ms().max(self.store.state(|state| state.0.latest_ms()));
         let chained = open.key.is_chained();
         Ok(Statement::outcome(Outcome {
             agent: Agent {

@@ -1,7 +1,7 @@
 //! Snapshots: compiled whole or not at all, in force from one place in the log.
 
 use callgate_core::snapshot::Snapshot;
-use callgate_core::state::{Delta, SnapshotRef};
+use callgate_core::state::{Change, Delta, SnapshotRef};
 use callgate_log::hash::sha256;
 use callgate_policy::Bundle;
 use callgate_store::SegmentStore;
@@ -74,7 +74,7 @@ impl Gate {
                 ("origin", self.identity.origin().to_owned()),
                 ("public_key", self.identity.verifying_key().to_spki_pem().unwrap_or_default()),
             ];
-            self.note("log.start", OPERATOR, &details, Delta::Noted {}, Vec::new()).await?;
+            self.note("log.start", OPERATOR, &details, Change::Noted {}, Vec::new()).await?;
         }
         if let Some(archive) = fresh {
             let active = self.active.load_full();
@@ -87,7 +87,7 @@ impl Gate {
         let snapshot = SnapshotRef { digest: active.digest.clone(), version: active.version };
         let details = [("digest", active.digest.clone()), ("version", active.name.clone())];
         let attachment = vault::plain(archive);
-        self.note("snapshot.activate", actor, &details, Delta::SnapshotActivated(snapshot), attachment)
+        self.note("snapshot.activate", actor, &details, Change::SnapshotActivated(snapshot), attachment)
             .await?;
         Ok(())
     }
@@ -98,12 +98,12 @@ impl Gate {
         operation: &str,
         actor: &str,
         details: &[(&str, String)],
-        delta: Delta,
+        change: Change,
         attachment: Vec<u8>,
     ) -> Result<u64, Unavailable> {
+        let delta = Delta { change, now_ms: self.clock_ms() };
         let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
-        let now_ms = self.clock.now_ms().max(self.store.state(|state| state.0.latest_ms()));
-        let statement = self.letterhead.admin(actor, operation, details, &delta_bytes, now_ms);
+        let statement = self.letterhead.admin(actor, operation, details, &delta_bytes, delta.now_ms);
         let committed = self.commit_delta(&statement, delta, delta_bytes, attachment).await;
         committed.map(|(_, durable)| durable.index).map_err(CommitFailure::settled)
     }

@@ -10,7 +10,7 @@ use callgate_core::facts::{Credential, Facts};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
-use callgate_core::state::{Delta, State};
+use callgate_core::state::{Change, Delta, State};
 use callgate_log::Statement;
 use callgate_log::hash::sha256;
 use callgate_log::statement::{Body, Decision};
@@ -90,7 +90,7 @@ impl Replay {
         keyring: &Keyring,
     ) -> Result<Replayed, String> {
         let statement = Statement::parse(&receipt.payload).map_err(|e| e.to_string())?;
-        if let Delta::SnapshotActivated(activated) = delta {
+        if let Change::SnapshotActivated(activated) = &delta.change {
             let attachment = vault::open(keyring, &receipt.attachment, payload_sha256)?;
             let snapshot = compile_archive(&attachment)?;
             if snapshot.digest.to_string() != activated.digest {
@@ -113,7 +113,7 @@ impl Replay {
         delta: &Delta,
         receipt: &StoredReceipt,
     ) -> Result<Replayed, String> {
-        let Delta::Decision(effects) = delta else {
+        let Change::Decision(effects) = &delta.change else {
             return Err("its state change is not a decision's".to_owned());
         };
         let facts: Facts = serde_json::from_slice(&record.facts).map_err(|e| e.to_string())?;
@@ -126,7 +126,8 @@ impl Replay {
         // The shell's own two fields; the fold checks them.
         decided.effects.slot = effects.slot;
         decided.effects.snapshot = effects.snapshot;
-        let delta_bytes = encode(&Delta::Decision(decided.effects.clone())).map_err(|e| e.to_string())?;
+        let again = Delta { change: Change::Decision(decided.effects.clone()), now_ms: facts.now_ms };
+        let delta_bytes = encode(&again).map_err(|e| e.to_string())?;
         let binding = Binding {
             salt: &record.salt,
             request_bytes: &record.request,
