@@ -69,124 +69,32 @@ fn field(kind: u8, source: &mut Source<'_>) -> Value {
     }
 }
 
-/// An expression of kind 0 bool, 1 int, 2 decimal, 3 string, 4 list(int), 5 anything.
-pub(crate) fn expression(kind: u8, source: &mut Source<'_>) -> String {
-    make(kind, source, 0)
+/// Templates by kind (0 bool, 1 int, 2 decimal, 3 string, 4 list(int), 5 anything). The letters B, I, D,
+/// S, L and A stand for expressions of each kind.
+pub(crate) struct Forms {
+    /// Without parts.
+    pub(crate) simple: [&'static [&'static str]; 6],
+    /// With parts.
+    pub(crate) compound: [&'static [&'static str]; 6],
 }
 
-/// Forms without parts, by kind.
-const SIMPLE: [&[&str]; 6] = [
-    &["true", "false", "args.b", "has(args.o)", "args.o == null", "args.any == 1"],
-    &["0", "1", "-7", "args.n", "9223372036854775807", "2"],
-    &["dec('0.1')", "args.d", "dec(3)", "dec(2.50)"],
-    &["''", "'ab'", "args.s", "'€uro'", "'k1'"],
-    &["[]", "[1, 2]", "args.l"],
-    &["args.any", "null", "args", "args.m", "args.o"],
-];
-
-/// Forms with parts, by kind.
-const COMPOUND: [&[&str]; 6] = [
-    &[
-        "!(B)",
-        "(B && B)",
-        "(B || B)",
-        "(I < I)",
-        "(D >= I)",
-        "(S == S)",
-        "(D == D)",
-        "S.contains(S)",
-        "(I in L)",
-        "L.exists(x, B)",
-        "L.all(x, x < I)",
-        "(B ? B : B)",
-        "S.matches('^a.*b$')",
-        "(A == A)",
-        "(L == L)",
-        "(S in args.m)",
-        "args.m.exists(k, v, v > D)",
-        "L.exists_one(x, x == I)",
-        "(A < A)",
-        "S.startsWith(S)",
-    ],
-    &[
-        "(I + I)",
-        "(I - I)",
-        "(I * I)",
-        "(I / I)",
-        "(I % I)",
-        "-(I)",
-        "size(S)",
-        "size(L)",
-        "L[I]",
-        "int(D)",
-        "S.indexOf(S)",
-        "(B ? I : I)",
-        "cel.bind(y, I, y + I)",
-        "size(args.m)",
-        "math.greatest(I, I)",
-    ],
-    &[
-        "(D + D)",
-        "(D - I)",
-        "(I * D)",
-        "-(D)",
-        "dec(I)",
-        "args.m[S]",
-        "(B ? D : D)",
-        "(D + 0.25)",
-        "math.abs(D)",
-        "dec(S)",
-    ],
-    &[
-        "(S + S)",
-        "string(I)",
-        "string(D)",
-        "S.substring(I)",
-        "S.replace(S, S)",
-        "S.split(S).join(S)",
-        "S.upperAscii()",
-        "S.charAt(I)",
-        "(B ? S : S)",
-        "L.map(x, S).join(',')",
-        "S.trim()",
-    ],
-    &[
-        "[I, I]",
-        "(L + L)",
-        "L.map(x, x + I)",
-        "L.filter(x, B)",
-        "L.distinct()",
-        "L.transformList(i, v, i * v)",
-        "L.slice(I, I)",
-    ],
-    &[
-        "dyn(B)",
-        "dyn(I)",
-        "dyn(D)",
-        "[S, I]",
-        "{S: I}",
-        "args.any.x",
-        "args.any[I]",
-        "L.transformMap(i, v, S)",
-        "type(A)",
-        "(A + A)",
-        "[L]",
-        "{'a': A}.a",
-    ],
-];
-
-/// Fills the letters of a template: B, I, D, S, L, A stand for expressions of each kind.
-fn make(kind: u8, source: &mut Source<'_>, depth: u32) -> String {
-    let kind = if source.byte() == 255 { source.byte() % 6 } else { kind };
-    let simple = depth > 4 || source.byte().is_multiple_of(4);
-    let forms = if simple { SIMPLE } else { COMPOUND };
-    let template = source.pick(forms[usize::from(kind)]);
-    let mut out = String::new();
-    for c in template.chars() {
-        match "BIDSLA".find(c) {
-            Some(kind) => out.push_str(&make(u8::try_from(kind).expect("small"), source, depth + 1)),
-            None => out.push(c),
-        }
+impl Forms {
+    /// An expression of `kind`, in rare places with a part of another kind.
+    pub(crate) fn expression(&self, kind: u8, source: &mut Source<'_>) -> String {
+        self.make(kind, source, 0)
     }
-    out
+
+    fn make(&self, kind: u8, source: &mut Source<'_>, depth: u32) -> String {
+        let kind = if source.byte() == 255 { source.byte() % 6 } else { kind };
+        let simple = depth > 4 || source.byte().is_multiple_of(4);
+        let forms = if simple { self.simple } else { self.compound };
+        let mut out = String::new();
+        for c in source.pick(forms[usize::from(kind)]).chars() {
+            match "BIDSLA".find(c) {
+                Some(kind) => out.push_str(&self.make(u8::try_from(kind).expect("small"), source, depth + 1)),
+                None => out.push(c),
+            }
+        }
+        out
+    }
 }

@@ -23,24 +23,36 @@ impl<'a> Run<'a, '_> {
         let rounds = self.rounds(&range, inner.two)?;
         let bottom = self.locals.len();
         let mut found = Found::default();
-        let mut decided = None;
-        for (first, second) in rounds {
-            self.fuel.burn(1)?;
-            let first_kept = inner.expect[0].admit(first)?;
-            self.locals.push(first_kept);
-            if let Some(second) = second {
-                self.locals.push(inner.expect[1].admit(second)?);
-            }
-            decided = self.round(inner, bottom, &mut found)?;
-            self.locals.truncate(bottom);
-            if decided.is_some() {
-                break;
-            }
-        }
-        match decided {
+        let decided = self.run_rounds(inner, rounds, bottom, &mut found);
+        // Whatever ended it: an error may be absorbed, and the next loop counts from here.
+        self.locals.truncate(bottom);
+        match decided? {
             Some(value) => Ok(value),
             None => self.result(inner.kind, found),
         }
+    }
+
+    /// Runs rounds until one decides; leaves the variables of the last one behind.
+    fn run_rounds(
+        &mut self,
+        inner: &'a Loop,
+        rounds: Rounds<'a>,
+        bottom: usize,
+        found: &mut Found<'a>,
+    ) -> Result<Option<CelValue<'a>>, EvalError> {
+        let [first_expected, second_expected] = inner.expect;
+        for (first, second) in rounds {
+            self.fuel.burn(1)?;
+            self.locals.truncate(bottom);
+            self.locals.push(first_expected.admit(first)?);
+            if let Some(second) = second {
+                self.locals.push(second_expected.admit(second)?);
+            }
+            if let Some(decided) = self.round(inner, bottom, found)? {
+                return Ok(Some(decided));
+            }
+        }
+        Ok(None)
     }
 
     /// The values of the loop's variables, round by round.
