@@ -64,7 +64,11 @@ impl Answer {
              Code: {}. {advice}",
             Code::GateUnavailable
         );
-        Self::new(text, INTERNAL_ERROR, &[("decision", json!(Decision::Deny)), ("code", json!(Code::GateUnavailable))])
+        Self::new(
+            text,
+            INTERNAL_ERROR,
+            &[("decision", json!(Decision::Deny)), ("code", json!(Code::GateUnavailable))],
+        )
     }
 
     /// The call could not be read, so there was nothing to decide.
@@ -73,7 +77,11 @@ impl Answer {
             "The call did not run: {problem}.\nCode: {}. Correct it before you send it again.",
             Code::InvalidRequest
         );
-        Self::new(text, INVALID_PARAMS, &[("decision", json!(Decision::Deny)), ("code", json!(Code::InvalidRequest))])
+        Self::new(
+            text,
+            INVALID_PARAMS,
+            &[("decision", json!(Decision::Deny)), ("code", json!(Code::InvalidRequest))],
+        )
     }
 
     /// It was permitted, and the wrapper stopped it or lost sight of it.
@@ -168,9 +176,11 @@ fn advice(reply: &Reply) -> String {
             format!("Wait {wait} ms, then send the same call again.")
         }
         (Decision::Deny, ..) if reply.code == Some(Code::StaleTimestamp) => {
-            "Send the call again; if this repeats, the clocks differ and the operator must correct them.".to_owned()
+            "Send the call again; if this repeats, the clocks differ and the operator must correct them."
+                .to_owned()
         }
-        _ => "Do not retry this call: the answer will be the same. Find another way or tell the user.".to_owned(),
+        _ => "Do not retry this call: the answer will be the same. Find another way or tell the user."
+            .to_owned(),
     }
 }
 
@@ -213,7 +223,15 @@ mod tests {
         let answer = Answer::refused("files.move_file", &reply(Decision::Deny, Code::DeniedByRule));
         let found = parsed(&answer.line("\"a\"", Decided::Tool, false));
         let text = found["result"]["content"][0]["text"].as_str().unwrap();
-        for part in ["files.move_file", "did not run", "DENIED_BY_RULE", "because", "rule `r`", "Receipt: 7", "Do not retry"] {
+        for part in [
+            "files.move_file",
+            "did not run",
+            "DENIED_BY_RULE",
+            "because",
+            "rule `r`",
+            "Receipt: 7",
+            "Do not retry",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert_eq!(found["result"]["isError"], true);
@@ -241,7 +259,12 @@ mod tests {
             quorum: 1,
         });
         let found = parsed(&Answer::refused("t", &held).line("1", Decided::Tool, false));
-        assert!(found["result"]["content"][0]["text"].as_str().unwrap().contains("apr-7, needs 1 of role:finance"));
+        assert!(
+            found["result"]["content"][0]["text"]
+                .as_str()
+                .unwrap()
+                .contains("apr-7, needs 1 of role:finance")
+        );
         assert_eq!(found["result"]["_meta"]["callgate/approval"]["id"], "apr-7");
         let mut throttled = reply(Decision::Throttle, Code::RateExceeded);
         throttled.retry_after_ms = Some(2000);

@@ -242,7 +242,9 @@ fn session(options: &WrapOptions, meta: &Map) -> Result<Session, CallError> {
     let claim = |key: &'static str| match meta.get(key) {
         None => Ok(None),
         Some(Value::Str(text)) => named(key, text).map(Some),
-        Some(_) => Err(CallError::Shape("`callgate/step`, `callgate/function` and `callgate/action_type` are strings")),
+        Some(_) => Err(CallError::Shape(
+            "`callgate/step`, `callgate/function` and `callgate/action_type` are strings",
+        )),
     };
     Ok(Session {
         id: options.session.clone(),
@@ -298,5 +300,6 @@ pub(crate) fn probe(options: &WrapOptions, tool: Tool) -> Option<Request> {
 pub(crate) fn is_modern(params: Option<&RawValue>) -> bool {
     let members = params.and_then(|raw| crate::message::Members::read(raw.get()));
     let meta = members.and_then(|members| members.get("_meta"));
-    meta.and_then(|raw| crate::message::Members::read(raw.get())).is_some_and(|m| m.get(PROTOCOL_VERSION).is_some())
+    meta.and_then(|raw| crate::message::Members::read(raw.get()))
+        .is_some_and(|m| m.get(PROTOCOL_VERSION).is_some())
 }

@@ -58,7 +58,14 @@ impl Relay {
         self.client.put(answer::error(id.map_or("null", Id::raw), code, message));
     }
 
-    fn request(&mut self, line: &str, message: &Message<'_>, id: &Id, method: &str, params: Option<&RawValue>) {
+    fn request(
+        &mut self,
+        line: &str,
+        message: &Message<'_>,
+        id: &Id,
+        method: &str,
+        params: Option<&RawValue>,
+    ) {
         if !self.pending.is_free(id) {
             // Answering under that id would answer the other request.
             let text = format!("the id {} is in use; every request needs its own", id.raw());
@@ -66,7 +73,11 @@ impl Relay {
             return self.refuse(None, answer::INVALID_REQUEST, &text);
         }
         if self.pending.len() >= self.options.bounds.in_flight {
-            return self.refuse(Some(id), answer::INTERNAL_ERROR, "too many requests are under way; wait for answers");
+            return self.refuse(
+                Some(id),
+                answer::INTERNAL_ERROR,
+                "too many requests are under way; wait for answers",
+            );
         }
         match method::fate(method) {
             Fate::Decide(kind) => self.call(id, kind, params),
@@ -233,4 +244,3 @@ impl Running {
 }
 
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
-

@@ -6,11 +6,13 @@
 //! through; everything else is refused. Follows the Model Context Protocol, revisions 2025-11-25 and
 //! 2026-07-28, stdio transport.
 //!
-//! This crate holds no policy and keeps nothing on disk.
+//! This crate holds no policy and keeps nothing on disk. Only [`demo_server`], which stands on the
+//! far side of the gate, opens files.
 
 mod answer;
 mod call;
 mod client;
+pub mod demo_server;
 mod error;
 mod ledger;
 mod line;

@@ -86,7 +86,9 @@ mod tests {
         assert_eq!(fate("tools/call"), Fate::Decide(Decided::Tool));
         assert_eq!(fate("tools/list"), Fate::List);
         assert_eq!(fate("ping"), Fate::Pass);
-        for method in ["", "Tools/Call", "tools/call ", "tools/uninstall", "sampling/createMessage", "tasks/new"] {
+        for method in
+            ["", "Tools/Call", "tools/call ", "tools/uninstall", "sampling/createMessage", "tasks/new"]
+        {
             assert_eq!(fate(method), Fate::Refuse, "{method}");
         }
         assert!(Decided::ALL.iter().all(|decided| !PASS.contains(&decided.as_str())));

@@ -279,7 +279,9 @@ impl Relay {
         }
         match (self.lost, self.unreported) {
             (_, unreported @ 1..) => Err(WrapError::Unreported(unreported)),
-            (Some(in_flight), 0) => Err(WrapError::ServerEnded { status: "its output ended".to_owned(), in_flight }),
+            (Some(in_flight), 0) => {
+                Err(WrapError::ServerEnded { status: "its output ended".to_owned(), in_flight })
+            }
             (None, 0) => Ok(self.ended),
         }
     }

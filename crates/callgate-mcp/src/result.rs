@@ -28,7 +28,8 @@ impl Told {
     }
 
     /// A JSON-RPC error.
-    pub(crate) const ERROR: Self = Self::new(OutcomeStatus::Failed, Some("the server answered with an error"));
+    pub(crate) const ERROR: Self =
+        Self::new(OutcomeStatus::Failed, Some("the server answered with an error"));
     /// A result that is no object, or that two readers could take differently.
     pub(crate) const UNREADABLE: Self =
         Self::new(OutcomeStatus::Unknown, Some("the server's result could not be read"));
@@ -40,9 +41,10 @@ impl Told {
             return Self::new(OutcomeStatus::Failed, Some("the tool reported an error"));
         }
         match kind.as_deref() {
-            Some("input_required") => {
-                Self::new(OutcomeStatus::Unknown, Some("the server asked for more input; the next call is decided again"))
-            }
+            Some("input_required") => Self::new(
+                OutcomeStatus::Unknown,
+                Some("the server asked for more input; the next call is decided again"),
+            ),
             Some("task") => Self::new(OutcomeStatus::Unknown, Some("the call goes on as a task")),
             _ if result.get("task").is_some() => {
                 Self::new(OutcomeStatus::Unknown, Some("the call goes on as a task"))
@@ -72,12 +74,17 @@ pub(crate) fn with_receipt(result: &Members<'_>, receipt: u64) -> String {
 
 /// The list without what `hidden` says, marked as this client's own on revisions that have a mark.
 /// `None` when it cannot be read.
-pub(crate) fn filter_tools(result: &Members<'_>, modern: bool, hidden: &dyn Fn(&str) -> bool) -> Option<String> {
+pub(crate) fn filter_tools(
+    result: &Members<'_>,
+    modern: bool,
+    hidden: &dyn Fn(&str) -> bool,
+) -> Option<String> {
     let tools: Vec<&RawValue> = match result.get("tools") {
         Some(tools) => serde_json::from_str(tools.get()).ok()?,
         None => Vec::new(),
     };
-    let shown: Vec<&str> = tools.iter().filter(|tool| is_shown(tool, hidden)).map(|tool| tool.get()).collect();
+    let shown: Vec<&str> =
+        tools.iter().filter(|tool| is_shown(tool, hidden)).map(|tool| tool.get()).collect();
     let private = modern || result.get("resultType").is_some() || result.get("cacheScope").is_some();
     let mut out = Object::default();
     for (key, value) in result.iter() {
@@ -158,7 +165,10 @@ mod tests {
         let hidden = |name: &str| name == "b";
         let found = value(&filter_tools(&members(text), false, &hidden).unwrap());
         assert_eq!(found["tools"], json!([{"name": "a", "x": 1}]));
-        assert_eq!((&found["nextCursor"], &found["cacheScope"], &found["ttlMs"]), (&json!("n"), &json!("private"), &json!(5)));
+        assert_eq!(
+            (&found["nextCursor"], &found["cacheScope"], &found["ttlMs"]),
+            (&json!("n"), &json!("private"), &json!(5))
+        );
         let legacy = value(&filter_tools(&members(r#"{"tools":[]}"#), false, &hidden).unwrap());
         assert_eq!(legacy, json!({"tools": []}));
         assert!(filter_tools(&members(r#"{"tools":{}}"#), false, &hidden).is_none());

@@ -21,7 +21,8 @@ impl Relay {
             Line::Text(text) => self.read_server(&text),
             Line::TooLong => {
                 let limit = self.options.bounds.message_bytes;
-                self.notes.note(&format!("the server sent a line of more than {limit} bytes; it was dropped"));
+                self.notes
+                    .note(&format!("the server sent a line of more than {limit} bytes; it was dropped"));
                 // Nobody can tell whose answer that was.
                 self.give_up_all(&format!(
                     "the server sent more than {limit} bytes at once, which is not passed on; nobody knows whether it ran."
@@ -33,7 +34,9 @@ impl Relay {
 
     fn read_server(&mut self, line: &str) {
         match Message::read(line) {
-            Err(problem) => self.notes.note(&format!("the server sent what is no message, dropped: {problem}")),
+            Err(problem) => {
+                self.notes.note(&format!("the server sent what is no message, dropped: {problem}"))
+            }
             Ok(Message::Response { id: Some(id), members }) => self.response(line, &id, &members),
             Ok(Message::Response { id: None, .. }) => {
                 self.notes.note("the server answered without an id; dropped");
@@ -47,7 +50,9 @@ impl Relay {
 
     fn response(&mut self, line: &str, id: &Id, members: &Members<'_>) {
         let Some(Entry { id, state }) = self.pending.answered(id) else {
-            return self.notes.note(&format!("the server answered id {}, which nobody waits for; dropped", id.raw()));
+            return self
+                .notes
+                .note(&format!("the server answered id {}, which nobody waits for; dropped", id.raw()));
         };
         match state {
             State::Running(running) => self.finished(&id, &running, members),
@@ -65,7 +70,9 @@ impl Relay {
         let filtered = Members::read(result.get()).and_then(|result| filter_tools(&result, modern, &hidden));
         match filtered {
             Some(result) => self.client.put(answer::result_line(id.raw(), &result)),
-            None => self.refuse(Some(id), answer::INTERNAL_ERROR, "the server's list of tools could not be read"),
+            None => {
+                self.refuse(Some(id), answer::INTERNAL_ERROR, "the server's list of tools could not be read")
+            }
         }
     }
 
@@ -73,7 +80,8 @@ impl Relay {
     fn is_hidden(&self, tool: &str) -> bool {
         let Ok(name) = Name::new(tool) else { return true };
         let Ok(tool) = Tool::new(Some(self.options.server.clone()), name) else { return true };
-        call::probe(&self.options, tool).is_some_and(|probe| self.gate.never_allows(probe, &self.options.credential))
+        call::probe(&self.options, tool)
+            .is_some_and(|probe| self.gate.never_allows(probe, &self.options.credential))
     }
 
     /// A decided call was answered.
@@ -89,14 +97,26 @@ impl Relay {
         let Some(read) = Members::read(result.get()) else {
             let Told { status, detail } = Told::UNREADABLE;
             self.conclude(running, status, detail, Some(digest));
-            return self.stop_answer(id, running, "the server's result could not be read, so it was not passed on.", "unknown");
+            return self.stop_answer(
+                id,
+                running,
+                "the server's result could not be read, so it was not passed on.",
+                "unknown",
+            );
         };
         let Told { status, detail } = Told::of(&read);
         let size = u64::try_from(result.get().len()).unwrap_or(u64::MAX);
         match running.max_bytes.filter(|most| size > *most) {
             Some(most) => {
-                self.conclude(running, status, Some("its result was larger than permitted and was withheld"), Some(digest));
-                let what = format!("it ran, but its result has {size} bytes and {most} are permitted. Ask for less.");
+                self.conclude(
+                    running,
+                    status,
+                    Some("its result was larger than permitted and was withheld"),
+                    Some(digest),
+                );
+                let what = format!(
+                    "it ran, but its result has {size} bytes and {most} are permitted. Ask for less."
+                );
                 self.stop_answer(id, running, &what, "withheld");
             }
             None => {
@@ -135,7 +155,9 @@ impl Relay {
     /// Calls off what ran for longer than it may.
     pub(crate) fn out_of_time(&mut self) {
         for id in self.pending.expired(Instant::now()) {
-            let Some(Entry { state: State::Running(running), .. }) = self.pending.retire(&id) else { continue };
+            let Some(Entry { state: State::Running(running), .. }) = self.pending.retire(&id) else {
+                continue;
+            };
             if let Some(upstream) = &self.upstream {
                 upstream.pass(PassThrough::cancel(&id, "out of time"));
             }
@@ -144,7 +166,12 @@ impl Relay {
                 "it was called off after {} ms, which is what {by}. It may have had some effect: look before you try again.",
                 running.span_ms
             );
-            self.conclude(&running, OutcomeStatus::TimedOut, Some("called off by the enforcement point"), None);
+            self.conclude(
+                &running,
+                OutcomeStatus::TimedOut,
+                Some("called off by the enforcement point"),
+                None,
+            );
             self.stop_answer(&id, &running, &what, "timed_out");
         }
     }
@@ -155,7 +182,12 @@ impl Relay {
             match self.pending.retire(&id).map(|entry| entry.state) {
                 Some(State::Running(running)) => {
                     self.ledger.failed(running.action);
-                    self.conclude(&running, OutcomeStatus::Unknown, Some("no answer can come any more"), None);
+                    self.conclude(
+                        &running,
+                        OutcomeStatus::Unknown,
+                        Some("no answer can come any more"),
+                        None,
+                    );
                     self.stop_answer(&id, &running, why, "unknown");
                 }
                 Some(_) => self.refuse(Some(&id), answer::INTERNAL_ERROR, &format!("no answer: {why}")),
@@ -164,4 +196,3 @@ impl Relay {
         }
     }
 }
-

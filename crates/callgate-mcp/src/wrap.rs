@@ -32,7 +32,8 @@ where
 {
     let mut server = Server(start(&options)?);
     let grace = options.bounds.grace;
-    let no_pipe = || WrapError::Start { command: shown(&options), reason: "it has no standard streams".to_owned() };
+    let no_pipe =
+        || WrapError::Start { command: shown(&options), reason: "it has no standard streams".to_owned() };
     let server_in = server.0.stdout.take().ok_or_else(no_pipe)?;
     let server_out = server.0.stdin.take().ok_or_else(no_pipe)?;
     let ended = relay(gate, options, (client_in, client_out), (server_in, server_out), notes).await;

@@ -14,7 +14,10 @@ async fn a_call_over_its_time_is_called_off_and_its_late_answer_is_dropped() {
     rig.call(1, "write", json!({"path": "/a"})).await;
     assert_eq!(rig.server.next().await["method"], "tools/call");
     let cancel = rig.server.next().await;
-    assert_eq!((&cancel["method"], &cancel["params"]["requestId"]), (&json!("notifications/cancelled"), &json!(1)));
+    assert_eq!(
+        (&cancel["method"], &cancel["params"]["requestId"]),
+        (&json!("notifications/cancelled"), &json!(1))
+    );
     let answer = rig.client.next().await;
     assert_eq!(answer["result"]["isError"], true);
     assert!(text(&answer).contains("300 ms"), "{}", text(&answer));
@@ -56,7 +59,8 @@ async fn an_error_of_the_server_is_a_failure_too() {
     let mut rig = Rig::new().await;
     rig.call(1, "once", json!({})).await;
     rig.server.next().await;
-    let error = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "boom", "data": {"x": 1}}});
+    let error =
+        json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "boom", "data": {"x": 1}}});
     rig.server.send(&error).await;
     assert_eq!(rig.client.next().await, error);
     let answer = rig.refused(2, "once", json!({})).await;
@@ -69,7 +73,8 @@ async fn a_result_over_its_size_is_withheld() {
     let small = rig.answered(1, "small", json!({}), json!({"content": []})).await;
     assert!(small["result"].get("isError").is_none());
     let secret = "s".repeat(200);
-    let large = rig.answered(2, "small", json!({}), json!({"content": [{"type": "text", "text": secret}]})).await;
+    let large =
+        rig.answered(2, "small", json!({}), json!({"content": [{"type": "text", "text": secret}]})).await;
     assert!(text(&large).contains("100 are permitted") && !text(&large).contains(&secret));
     assert_eq!(outcome(&rig.gate, receipt(&large)).await["status"], "succeeded");
 }
@@ -106,7 +111,8 @@ async fn a_cancelled_call_is_cancelled_at_the_server_and_in_the_log() {
 async fn a_call_that_is_called_off_before_it_runs_does_not_run() {
     let mut rig = Rig::new().await;
     let before = rig.gate.size();
-    let cancel = |id: u64| json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+    let cancel =
+        |id: u64| json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
     let call = |id: u64| crate::rig::call(id, "read", json!({"path": format!("/{id}")}));
     // Both arrive in one piece, so the second is still waiting when it is called off.
     rig.client.raw(&format!("{}\n{}\n{}\n", call(1), call(2), cancel(2))).await;
@@ -120,6 +126,7 @@ async fn a_call_that_is_called_off_before_it_runs_does_not_run() {
     assert_eq!(ended.unwrap().forwarded, 1);
     // Every decision that was made is closed.
     let all: Vec<_> = (before..gate.size()).map(|index| crate::rig::statement(&gate, index)).collect();
-    let count = |kind: &str| all.iter().filter(|s| s["predicateType"].as_str().unwrap().contains(kind)).count();
+    let count =
+        |kind: &str| all.iter().filter(|s| s["predicateType"].as_str().unwrap().contains(kind)).count();
     assert_eq!(count("decision"), count("outcome"));
 }

@@ -38,7 +38,13 @@ async fn garbage_is_dropped_and_said_so() {
     let mut rig = Rig::new().await;
     rig.call(1, "read", json!({"path": "/a"})).await;
     rig.server.next().await;
-    for line in ["listening on stdio…", "[]", "{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"result\":{}}", "{\"a\":", "null"] {
+    for line in [
+        "listening on stdio…",
+        "[]",
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"result\":{}}",
+        "{\"a\":",
+        "null",
+    ] {
         rig.server.raw(&format!("{line}\n")).await;
     }
     rig.client.silent().await;
@@ -121,7 +127,10 @@ async fn a_flood_to_a_client_that_does_not_read_stays_bounded_and_time_limits_ho
     let mut rig = Rig::with(crate::rig::RULES, tight).await;
     rig.call(1, "write", json!({"path": "/a"})).await;
     rig.server.next().await;
-    let note = format!("{}\n", json!({"jsonrpc": "2.0", "method": "notifications/message", "params": "x".repeat(1000)}));
+    let note = format!(
+        "{}\n",
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": "x".repeat(1000)})
+    );
     let mut sent: usize = 0;
     // Writing gets stuck once every buffer between is full, and not before the wrapper's is.
     let flood = async {

@@ -22,7 +22,10 @@ async fn only_tools_that_are_denied_with_any_arguments_are_hidden() {
     let all = ["read", "write", "move", "tree", "drop", "maybe", "ro", "unheard_of", "bad\u{200b}name"];
     let found = listed(&mut rig, json!({}), json!({"tools": tools(&all), "nextCursor": "n"})).await;
     // `ro` is denied because of a constraint, which is an error to show rather than to hide.
-    assert_eq!(found, json!({"tools": tools(&["read", "write", "move", "tree", "maybe", "ro"]), "nextCursor": "n"}));
+    assert_eq!(
+        found,
+        json!({"tools": tools(&["read", "write", "move", "tree", "maybe", "ro"]), "nextCursor": "n"})
+    );
     let answer = rig.refused(1, "drop", json!({})).await;
     assert_eq!(answer["result"]["_meta"]["callgate/code"], "DENIED_BY_RULE");
 }

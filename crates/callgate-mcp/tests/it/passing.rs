@@ -45,7 +45,9 @@ async fn no_line_holds_a_second_message_for_any_reader() {
 #[tokio::test]
 async fn what_nobody_listed_does_not_pass() {
     let mut rig = Rig::new().await;
-    for (id, method) in ["tools/uninstall", "sampling/createMessage", "Tools/call", "notifications/x", ""].iter().enumerate() {
+    for (id, method) in
+        ["tools/uninstall", "sampling/createMessage", "Tools/call", "notifications/x", ""].iter().enumerate()
+    {
         rig.client.send(&json!({"jsonrpc": "2.0", "id": id, "method": method})).await;
         let answer = rig.client.next().await;
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(id), &json!(-32601)), "{method}");
@@ -65,7 +67,8 @@ async fn what_is_no_message_is_answered_without_an_id() {
     let mut options = crate::rig::options();
     options.bounds.message_bytes = 4096;
     let mut rig = Rig::with(crate::rig::RULES, options).await;
-    let long = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":\"{}\"}}", "x".repeat(5000));
+    let long =
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":\"{}\"}}", "x".repeat(5000));
     for (line, code) in [
         ("hello", -32600),
         (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600),

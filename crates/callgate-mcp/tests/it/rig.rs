@@ -15,7 +15,8 @@ use callgate_store::sim::SimFs;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{
-    AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex, split,
+    AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex,
+    split,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -194,9 +195,9 @@ pub(crate) fn statement(gate: &Gate, index: u64) -> Value {
 /// The outcome of a decision, once it is in the log.
 pub(crate) async fn outcome(gate: &Gate, decision: u64) -> Value {
     for _ in 0..400 {
-        let found = (0..gate.size()).map(|index| statement(gate, index)).find(|statement| {
-            statement["predicate"]["decision_receipt"]["index"].as_u64() == Some(decision)
-        });
+        let found = (0..gate.size())
+            .map(|index| statement(gate, index))
+            .find(|statement| statement["predicate"]["decision_receipt"]["index"].as_u64() == Some(decision));
         if let Some(found) = found {
             return found["predicate"].clone();
         }
