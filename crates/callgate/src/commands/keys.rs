@@ -8,7 +8,7 @@ use callgate_core::state::{Delta, State};
 use callgate_gate::{AdminError, Gate, GateOptions, KeyRecord};
 use callgate_log::sha256;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::evidence::{self, Evidence};
@@ -108,12 +108,13 @@ async fn create(args: Create) -> Outcome {
     output::note("this key is shown once; the gate keeps a hash of it");
     match args.format {
         Format::Human => output::line(secret.reveal())?,
-        Format::Json => {
-            output::json(&json!({"id": record.id, "agent": record.agent, "tenant": record.tenant,
-            "team": record.team, "key": secret.reveal()}))?
-        }
+        Format::Json => output::json(&created_json(&record, secret.reveal()))?,
     }
     Ok(Exit::Ok)
+}
+
+fn created_json(record: &KeyRecord, key: &str) -> Value {
+    json!({"id": record.id, "agent": record.agent, "tenant": record.tenant, "team": record.team, "key": key})
 }
 
 /// The registry as the log folds to it; no lock is needed to read.

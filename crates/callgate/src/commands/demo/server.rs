@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Outcome;
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// The official server inside a folder with `node_modules`.
@@ -68,5 +69,8 @@ fn official(dir: &Path) -> Result<Server, String> {
 
 /// Runs the small server on standard input and output.
 pub(crate) fn run(args: &ServerArgs) -> Outcome {
-    Err(Failure::unexpected(format!("no server for `{}` yet", args.dir.display())))
+    let served =
+        callgate_mcp::demo_server::serve_folder(&args.dir, std::io::stdin().lock(), std::io::stdout().lock());
+    served.map_err(|e| Failure::unexpected(format!("the server stopped: {e}")))?;
+    Ok(Exit::Ok)
 }
