@@ -86,7 +86,7 @@ impl Fuel {
 }
 
 impl Default for Fuel {
-    /// 100,000 units: one or two milliseconds at most.
+    /// 100,000 units: a few milliseconds at most (`tests/cel_timing.rs` measures it).
     fn default() -> Self {
         Self::new(100_000)
     }
