@@ -7,7 +7,7 @@ use callgate_core::decide::Decided;
 use callgate_core::decision::Decision;
 use callgate_core::rule::Outcome;
 use callgate_core::snapshot::Snapshot;
-use callgate_policy::{Bundle, compile};
+use callgate_policy::{Bundle, check, compile};
 use proptest::prelude::*;
 
 use crate::generate::{Asked, Line, Lines, asked, lines};
@@ -98,7 +98,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn deny_wins_and_nothing_matched_is_deny((_, snapshot) in sound(), asked in asked()) {
+    fn law_2_deny_wins_and_nothing_matched_is_deny((_, snapshot) in sound(), asked in asked()) {
         let decided = decided(&snapshot, &asked);
         let matched = |decision| decided.trace.iter().any(|it| it.outcome == Outcome::Matched && it.rule.effect == decision);
         if matched(Decision::Deny) || !decided.trace.iter().any(|it| it.outcome == Outcome::Matched) {
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn a_permissive_rule_that_errors_does_not_permit((_, snapshot) in sound(), asked in asked()) {
+    fn law_2_a_permissive_rule_that_errors_does_not_permit((_, snapshot) in sound(), asked in asked()) {
         let decided = decided(&snapshot, &asked);
         if decided.settled.decision.permits() {
             let sound = decided.trace.iter().filter(|it| it.outcome == Outcome::Matched);
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restrictive_rule_that_errors_restricts((_, snapshot) in sound(), asked in asked()) {
+    fn law_2_a_restrictive_rule_that_errors_restricts((_, snapshot) in sound(), asked in asked()) {
         let decided = decided(&snapshot, &asked);
         let failed = |it: &&callgate_core::rule::Step| matches!(it.outcome, Outcome::Error(_));
         if decided.trace.iter().filter(failed).any(|it| !it.rule.effect.permits()) {
@@ -124,8 +124,27 @@ proptest! {
         }
     }
 
+    /// One compiler: what `check` accepts compiles, the same every time, and survives the log's archive.
     #[test]
-    fn order_never_matters((lines, snapshot) in sound(), asked in asked(), seed in any::<u64>()) {
+    fn law_6_what_check_accepts_is_what_compiles(lines in lines()) {
+        let bundle = Bundle::new(lines.files(), BTreeMap::new());
+        let report = check(&bundle);
+        match compile(&bundle) {
+            Ok(snapshot) => {
+                prop_assert!(!report.has_errors(), "{}", report);
+                let kept = Bundle::from_archive(&bundle.to_archive()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+                prop_assert_eq!(kept.digest(), snapshot.digest);
+                prop_assert!(compile(&kept).is_ok());
+            }
+            Err(refused) => {
+                prop_assert!(report.has_errors());
+                prop_assert_eq!(refused.render(), report.render());
+            }
+        }
+    }
+
+    #[test]
+    fn law_8_order_never_matters((lines, snapshot) in sound(), asked in asked(), seed in any::<u64>()) {
         let mut shuffled = lines.clone();
         shuffled.0.sort_by_key(|line| callgate_core::digest::Digest::of(format!("{seed}{}", line.id).as_bytes()));
         let other = compile(&Bundle::new(shuffled.files(), BTreeMap::new()));
@@ -134,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn removing_a_permissive_rule_never_adds_access((lines, snapshot) in sound(), asked in asked()) {
+    fn law_8_removing_a_permissive_rule_never_adds_access((lines, snapshot) in sound(), asked in asked()) {
         let before = decided(&snapshot, &asked);
         for line in lines.0.iter().filter(|line| line.decision == "allow") {
             let Ok(fewer) = compile(&Bundle::new(lines.without(&line.id).files(), BTreeMap::new())) else { continue };
@@ -152,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn a_constraint_nobody_enforces_is_a_deny((_, snapshot) in sound(), asked in asked()) {
+    fn law_9_a_constraint_nobody_enforces_is_a_deny((_, snapshot) in sound(), asked in asked()) {
         let blind = asked.with("pep", r#"{"id":"p","enforces":[]}"#);
         let decided = decided(&snapshot, &blind);
         prop_assert!(!decided.settled.decision.permits() || decided.settled.constraints.is_empty());
@@ -160,7 +179,7 @@ proptest! {
 
     /// The caller can add risk, never remove it: what is left unsaid is not to the caller's advantage.
     #[test]
-    fn leaving_an_attribute_out_never_adds_access((_, snapshot) in sound(), requests in proptest::collection::vec(asked(), 12)) {
+    fn law_7_leaving_an_attribute_out_never_adds_access((_, snapshot) in sound(), requests in proptest::collection::vec(asked(), 12)) {
         for asked in &requests {
             let before = decided(&snapshot, asked);
             for key in ["environment", "confidence", "cost"] {
@@ -177,7 +196,7 @@ proptest! {
     /// The same for tags, where the catalogue knows the tool: claiming one more never helps, and
     /// claiming what the catalogue says anyway changes nothing.
     #[test]
-    fn claiming_a_tag_never_adds_access((_, snapshot) in sound(), asked in asked(), look in any::<bool>()) {
+    fn law_7_claiming_a_tag_never_adds_access((_, snapshot) in sound(), asked in asked(), look in any::<bool>()) {
         let (name, own) = if look { ("look", r#"["read"]"#) } else { ("wipe", r#"["destructive"]"#) };
         let known = asked.with("tool", &format!(r#"{{"server":"disk","name":"{name}"}}"#)).without("risk_tags");
         let before = decided(&snapshot, &known);
@@ -189,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn deciding_again_gives_the_same((_, snapshot) in sound(), asked in asked()) {
+    fn law_3_deciding_again_gives_the_same((_, snapshot) in sound(), asked in asked()) {
         prop_assert_eq!(said(&decided(&snapshot, &asked)), said(&decided(&snapshot, &asked)));
     }
 }
