@@ -1,7 +1,8 @@
 //! The Merkle tree of the log (RFC 6962 section 2.1), kept so that memory does not grow by 32 bytes per receipt.
 //!
-//! Nodes below level 8 are kept for the unfinished tile of 256 leaves only; above it all are kept, 32 bytes per 256
-//! receipts. A proof that needs lower nodes of a finished tile reads its receipts back from the log.
+//! Nodes below level 8 are kept for the newest tiles of 256 leaves only, so that a proof that goes out with a reply
+//! reads nothing back; above it all are kept, 32 bytes per 256 receipts. A proof that needs lower nodes of an older
+//! tile reads its receipts back from the log.
 
 use callgate_log::Hash;
 use callgate_log::merkle::{Nodes, node_hash};
@@ -10,12 +11,16 @@ use callgate_log::merkle::{Nodes, node_hash};
 const TILE_LEVEL: usize = 8;
 /// Leaves of a tile.
 pub(crate) const TILE: u64 = 1 << TILE_LEVEL;
+/// The leaves whose lower nodes are kept at least; up to twice as many are, about 1 MiB.
+const RECENT: u64 = 32 * TILE;
 
 /// The tree of all leaves pushed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     size: u64,
-    /// Complete subtrees by level. Below [`TILE_LEVEL`] a level starts at the unfinished tile.
+    /// The first leaf whose lower nodes are kept; a multiple of [`TILE`].
+    recent: u64,
+    /// Complete subtrees by level. Below [`TILE_LEVEL`] a level starts at `recent`.
     levels: Vec<Vec<Hash>>,
 }
 
@@ -36,9 +41,20 @@ impl Tree {
             node = node_hash(&left, &node);
             rest >>= 1;
         }
-        if self.size.is_multiple_of(TILE) {
-            self.levels.iter_mut().take(TILE_LEVEL).for_each(Vec::clear);
+        if self.size.is_multiple_of(TILE) && self.size.saturating_sub(self.recent) >= RECENT.saturating_mul(2)
+        {
+            self.forget(self.size.saturating_sub(RECENT));
         }
+    }
+
+    /// Drops the lower nodes of the leaves before `first`, a multiple of [`TILE`].
+    fn forget(&mut self, first: u64) {
+        let dropped = first.saturating_sub(self.recent);
+        for (level, nodes) in (0_u32..).zip(self.levels.iter_mut().take(TILE_LEVEL)) {
+            let count = usize::try_from(dropped.checked_shr(level).unwrap_or(0)).unwrap_or(usize::MAX);
+            nodes.drain(..count.min(nodes.len()));
+        }
+        self.recent = first;
     }
 
     fn level_mut(&mut self, level: usize) -> &mut Vec<Hash> {
@@ -64,8 +80,7 @@ impl Tree {
     /// The node over leaves `index << level ..`, when it is kept.
     fn kept(&self, level: u32, index: u64) -> Option<Hash> {
         let level_index = usize::try_from(level).ok()?;
-        let finished = self.size.saturating_sub(self.size.checked_rem(TILE)?);
-        let first = if level_index < TILE_LEVEL { finished.checked_shr(level)? } else { 0 };
+        let first = if level_index < TILE_LEVEL { self.recent.checked_shr(level)? } else { 0 };
         self.levels.get(level_index)?.get(usize::try_from(index.checked_sub(first)?).ok()?).copied()
     }
 }
