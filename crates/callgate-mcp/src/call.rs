@@ -303,3 +303,6 @@ pub(crate) fn is_modern(params: Option<&RawValue>) -> bool {
     meta.and_then(|raw| crate::message::Members::read(raw.get()))
         .is_some_and(|m| m.get(PROTOCOL_VERSION).is_some())
 }
+
+#[cfg(test)]
+mod tests;

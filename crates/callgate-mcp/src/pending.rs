@@ -141,3 +141,46 @@ impl Pending {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn id(raw: &str) -> Id {
+        Id::read(&RawValue::from_string(raw.to_owned()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_before_the_question_belongs_to_nobody() {
+        let mut pending = Pending::default();
+        pending.insert(id("1"), State::Deciding { cancelled: false });
+        assert!(pending.answered(&id("1")).is_none());
+        assert!(!pending.is_free(&id("1")) && !pending.is_quiet());
+        pending.insert(id("1"), State::Passed { ends: true });
+        assert!(pending.answered(&id("1")).is_some() && pending.answered(&id("1")).is_none());
+        assert!(pending.is_free(&id("1")) && pending.is_quiet());
+    }
+
+    #[test]
+    fn an_id_given_up_on_is_not_free_before_its_late_answer() {
+        let mut pending = Pending::default();
+        pending.insert(id("1"), State::Passed { ends: true });
+        assert!(pending.retire(&id("1")).is_some());
+        assert!(!pending.is_free(&id("1.0")));
+        assert!(pending.answered(&id("1")).is_none());
+        assert!(pending.is_free(&id("1")));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut pending = Pending::default();
+        for n in 0..5000 {
+            pending.insert(id(&n.to_string()), State::Passed { ends: true });
+            pending.retire(&id(&n.to_string()));
+        }
+        assert!(pending.is_free(&id("1")) && !pending.is_free(&id("4999")));
+        assert_eq!((pending.retired.len(), pending.retired_order.len()), (MAX_RETIRED, MAX_RETIRED));
+    }
+}

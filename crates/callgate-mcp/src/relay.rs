@@ -62,6 +62,8 @@ pub(crate) struct Relay {
 
 /// One side's lines as they are read, and its writer.
 struct Side {
+    /// Reads until the side leaves or this is dropped.
+    _reader: JoinSet<()>,
     lines: mpsc::Receiver<Line>,
     writer: JoinHandle<std::io::Result<()>>,
     written: bool,
@@ -90,8 +92,8 @@ where
     let bounds = options.bounds.clone();
     let (to_client, client_writer) = Outbox::start(client.1, bounds.queued_bytes);
     let (to_server, server_writer) = Outbox::start(server.1, bounds.queued_bytes);
-    let mut client = Side::new(read_from(client.0, bounds.message_bytes), client_writer);
-    let mut server = Side::new(read_from(server.0, bounds.message_bytes), server_writer);
+    let mut client = Side::new(client.0, bounds.message_bytes, client_writer);
+    let mut server = Side::new(server.0, bounds.message_bytes, server_writer);
     let mut relay = Relay {
         gate,
         options: Arc::new(options),
@@ -117,23 +119,23 @@ where
 }
 
 impl Side {
-    const fn new(lines: mpsc::Receiver<Line>, writer: JoinHandle<std::io::Result<()>>) -> Self {
-        Self { lines, writer, written: false }
-    }
-}
-
-fn read_from<R: AsyncRead + Send + Unpin + 'static>(from: R, limit: usize) -> mpsc::Receiver<Line> {
-    let (send, lines) = mpsc::channel(4);
-    tokio::spawn(async move {
-        let mut reader = LineReader::new(from, limit);
-        // A side that cannot be read has left.
-        while let Ok(Some(line)) = reader.next().await {
-            if send.send(line).await.is_err() {
-                break;
+    fn new<R>(from: R, limit: usize, writer: JoinHandle<std::io::Result<()>>) -> Self
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let (send, lines) = mpsc::channel(4);
+        let mut reader = JoinSet::new();
+        reader.spawn(async move {
+            let mut from = LineReader::new(from, limit);
+            // A side that cannot be read has left.
+            while let Ok(Some(line)) = from.next().await {
+                if send.send(line).await.is_err() {
+                    break;
+                }
             }
-        }
-    });
-    lines
+        });
+        Self { _reader: reader, lines, writer, written: false }
+    }
 }
 
 impl Relay {

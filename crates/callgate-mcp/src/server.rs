@@ -35,7 +35,7 @@ impl Relay {
     fn read_server(&mut self, line: &str) {
         match Message::read(line) {
             Err(problem) => {
-                self.notes.note(&format!("the server sent what is no message, dropped: {problem}"))
+                self.notes.note(&format!("the server sent what is no message, dropped: {problem}"));
             }
             Ok(Message::Response { id: Some(id), members }) => self.response(line, &id, &members),
             Ok(Message::Response { id: None, .. }) => {
@@ -71,7 +71,7 @@ impl Relay {
         match filtered {
             Some(result) => self.client.put(answer::result_line(id.raw(), &result)),
             None => {
-                self.refuse(Some(id), answer::INTERNAL_ERROR, "the server's list of tools could not be read")
+                self.refuse(Some(id), answer::INTERNAL_ERROR, "the server's list of tools could not be read");
             }
         }
     }

@@ -20,7 +20,7 @@ async fn an_allowed_call_runs_and_closes_its_receipt() {
 }
 
 #[tokio::test]
-async fn law_no_receipt_no_action_the_receipt_is_durable_before_the_server_sees_the_call() {
+async fn law_1_no_receipt_no_action_the_receipt_is_durable_before_the_server_sees_the_call() {
     let mut rig = Rig::new().await;
     let before = rig.gate.size();
     rig.call(1, "read", json!({"path": "/a"})).await;
