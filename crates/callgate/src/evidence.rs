@@ -3,6 +3,7 @@
 //! Nothing here is believed because it lies in the data folder: keys come from the command line, and what `verify`
 //! checks is `callgate_log::verify`'s to say.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,11 +31,11 @@ impl Evidence {
     /// Looks at a data folder, or at the `log` folder of one.
     pub(crate) fn open(data: &Path) -> Result<Self, Failure> {
         let fs = ReadOnlyFs::new(data).map_err(|e| {
-            let message = format!(
-                "there is no log in `{}`: {e}; give the folder that `serve` was given",
-                data.display()
-            );
-            Failure::usage(message)
+            let problem = if e.kind() == io::ErrorKind::NotFound { String::new() } else { format!(": {e}") };
+            let data = data.display();
+            Failure::usage(format!(
+                "there is no log in `{data}`{problem}; give the folder that `serve` was given"
+            ))
         })?;
         Ok(Self { fs: Arc::new(fs), data: data.to_owned() })
     }
@@ -72,10 +73,16 @@ impl Evidence {
         mut each: impl FnMut(&StoredReceipt) -> Result<(), Failure>,
     ) -> Result<Verified, Failure> {
         let broken = |error: VerifyError| Failure::evidence(error);
+        let origin = Identity::origin_of(key);
+        let mut verifier = LogVerifier::new(key, Some(&origin));
+        for note in held {
+            verifier = verifier.with_checkpoint(note).map_err(broken)?;
+        }
         // Read before the log, so that a gate that writes meanwhile only makes the log longer.
         let beside = LogReader::beside(self.fs.as_ref()).map_err(|e| unreadable(0, &e))?;
-        let mut verifier = LogVerifier::new(key, Some(&Identity::origin_of(key)));
-        for note in held.iter().chain(&beside) {
+        let beside = beside.map(|note| Checkpoint::open(&note, key, Some(&origin)).map(|_| note)).transpose();
+        // One that is not of this log is reported after what is wrong with the log itself.
+        if let Ok(Some(note)) = &beside {
             verifier = verifier.with_checkpoint(note).map_err(broken)?;
         }
         let mut reader = self.reader();
@@ -89,7 +96,9 @@ impl Evidence {
                 verifier.push(Event::Checkpoint { note: &last.checkpoint }).map_err(broken)?;
             }
         }
-        Ok(Verified { report: verifier.finish().map_err(broken)?, unfinished: reader.unfinished() })
+        let report = verifier.finish().map_err(broken)?;
+        beside.map_err(|e| Failure::evidence(format!("the file `checkpoint` beside the log: {e}")))?;
+        Ok(Verified { report, unfinished: reader.unfinished() })
     }
 }
 

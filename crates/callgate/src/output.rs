@@ -68,7 +68,19 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// A moment, `2026-11-20T09:30:00.123Z`.
 pub(crate) fn moment(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
+    let at = jiff::Timestamp::from_millisecond(ms);
+    at.map_or_else(|_| format!("{ms} ms"), |at| at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+}
+
+/// What a rule or guard said, and where the rule stands.
+pub(crate) fn reason(message: &str, rule: Option<&String>, source: Option<&String>) -> String {
+    let place = source.map(|source| format!(" at {}", plain(source))).unwrap_or_default();
+    match rule {
+        // A rule without a sentence of its own says its name.
+        Some(rule) if message.contains(&format!("`{rule}`")) => format!("{}{place}", plain(message)),
+        Some(rule) => format!("{} (`{}`{place})", plain(message), plain(rule)),
+        None => plain(message),
+    }
 }
 
 /// `1 receipt`, `2 receipts`.
@@ -115,9 +127,9 @@ impl Paint {
         self.with("33;1", text)
     }
 
-    /// A decision in its colour.
+    /// A decision in its colour; it may be padded.
     pub(crate) fn decision(self, word: &str) -> String {
-        match word {
+        match word.trim_end() {
             "ALLOW" | "ALLOW_WITH_CONSTRAINTS" => self.green(word),
             "DENY" => self.red(word),
             _ => self.yellow(word),
@@ -141,5 +153,6 @@ mod tests {
     #[test]
     fn moments_are_rfc_3339() {
         assert_eq!(moment(1_715_508_000_123), "2024-05-12T10:00:00.123Z");
+        assert_eq!(moment(1_715_508_000_000), "2024-05-12T10:00:00.000Z");
     }
 }

@@ -1,9 +1,9 @@
 //! `callgate check`: every problem of a bundle at once, for people, programs and code scanners.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use callgate_core::snapshot::Snapshot;
-use callgate_policy::{Bundle, Diagnostic, Report, Severity};
+use callgate_policy::{Bundle, Code, Diagnostic, Report, Severity};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -12,9 +12,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::{self, Paint, counted};
-
-/// Where SARIF readers find a diagnostic's page.
-const PAGES: &str = "docs/errors";
 
 /// Arguments of `callgate check`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     match args.format {
         Format::Human => human(&bundle, snapshot.as_ref(), &report)?,
         Format::Json => output::json(&machine(&bundle, snapshot.as_ref(), &report)?)?,
-        Format::Sarif => output::json(&sarif(&report))?,
+        Format::Sarif => output::json(&sarif(&args.bundle, &report))?,
     }
     Ok(if snapshot.is_some() { Exit::Ok } else { Exit::PolicyInvalid })
 }
@@ -111,13 +108,10 @@ fn machine(bundle: &Bundle, snapshot: Option<&Snapshot>, report: &Report) -> Res
 }
 
 /// The report in the Static Analysis Results Interchange Format (OASIS, 2.1.0).
-fn sarif(report: &Report) -> Value {
-    let mut codes: Vec<&str> = report.diagnostics().iter().map(|found| found.code).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    let rules: Vec<Value> =
-        codes.iter().map(|code| json!({"id": code, "helpUri": format!("{PAGES}/{code}.md")})).collect();
-    let results: Vec<Value> = report.diagnostics().iter().map(result).collect();
+fn sarif(bundle: &Path, report: &Report) -> Value {
+    let used = |code: &&Code| report.diagnostics().iter().any(|found| found.code == code.as_str());
+    let rules: Vec<Value> = Code::ALL.iter().filter(used).map(rule).collect();
+    let results: Vec<Value> = report.diagnostics().iter().map(|found| result(bundle, found)).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -129,7 +123,12 @@ fn sarif(report: &Report) -> Value {
     })
 }
 
-fn result(found: &Diagnostic) -> Value {
+fn rule(code: &Code) -> Value {
+    let page = format!("see docs/errors/{}.md", code.as_str());
+    json!({"id": code.as_str(), "shortDescription": {"text": code.title()}, "help": {"text": page}})
+}
+
+fn result(bundle: &Path, found: &Diagnostic) -> Value {
     let level = match found.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -143,7 +142,9 @@ fn result(found: &Diagnostic) -> Value {
     if found.file.is_empty() {
         return result;
     }
-    let mut place = json!({"artifactLocation": {"uri": found.file}});
+    // Scanners look for files from where they run, which is where DIR was given from.
+    let file = bundle.join(&found.file).display().to_string();
+    let mut place = json!({"artifactLocation": {"uri": file.trim_start_matches("./")}});
     if let (Some(at), Some(members)) = (&found.place, place.as_object_mut()) {
         let region = json!({
             "startLine": at.line, "startColumn": at.column, "endLine": at.end_line, "endColumn": at.end_column,

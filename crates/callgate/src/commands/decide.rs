@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 
-use callgate_core::decision::Decision;
 use callgate_gate::clock::{Clock as _, SystemClock};
 use callgate_gate::{Asked, Credential, GateOptions, Reply};
 
@@ -75,11 +74,8 @@ pub(crate) fn human(reply: &Reply) -> String {
     }
     let mut field =
         |name: &str, text: String| lines.push(format!("  {}  {text}", paint.dim(&format!("{name:<11}"))));
-    for reason in &reply.reasons {
-        let place = reason.source.as_ref().map(|source| format!(" at {}", plain(source))).unwrap_or_default();
-        let rule =
-            reason.rule.as_ref().map(|rule| format!(" (`{}`{place})", plain(rule))).unwrap_or_default();
-        field("reason", format!("{}{rule}", plain(&reason.message)));
+    for one in &reply.reasons {
+        field("reason", output::reason(&one.message, one.rule.as_ref(), one.source.as_ref()));
     }
     if reply.constraints.as_object().is_some_and(|all| !all.is_empty()) {
         field("constraints", reply.constraints.to_string());
@@ -104,7 +100,7 @@ pub(crate) fn human(reply: &Reply) -> String {
         None if reply.decision.permits() => field("receipt", "none, so nothing may run".to_owned()),
         None => field("receipt", "none".to_owned()),
     }
-    if reply.decision != Decision::Deny && reply.receipt_index.is_some() {
+    if reply.decision.permits() && reply.receipt_index.is_some() {
         field("valid until", moment(reply.expires_at_ms));
     }
     lines.join("\n")

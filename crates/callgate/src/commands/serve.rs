@@ -21,6 +21,8 @@ use crate::{files, opening, span};
 const SOCKET: &str = "gate.sock";
 /// How often the store's health is looked at.
 const PULSE: Duration = Duration::from_millis(100);
+/// How long a changed bundle must stay the same before it is taken.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Arguments of `callgate serve`.
 #[derive(Debug, clap::Args)]
@@ -66,10 +68,10 @@ async fn serve(args: Args, data: &Path) -> Outcome {
     // The address first: one that cannot be had must not leave a new data folder behind.
     let tcp = callgate_server::bind(&options).await.map_err(Failure::usage)?;
     let opened = opening::open(data, bundle.as_ref(), gate_options).await?;
-    announce(&opened, data, &tcp, &args);
+    let socket = data.join(SOCKET);
+    let listeners: Vec<Listener> = std::iter::once(tcp).chain(unix(&socket)).collect();
+    announce(&opened, data, &listeners, &args);
     let gate = opened.gate;
-    let (mut listeners, socket) = (vec![tcp], data.join(SOCKET));
-    listeners.extend(unix(&socket));
     let reloading = args.bundle.map(|dir| tokio::spawn(reload(Arc::clone(&gate), dir, args.reload)));
     let until = ended(Arc::clone(&gate));
     let served = callgate_server::serve(Arc::clone(&gate), listeners, options, until).await;
@@ -121,16 +123,18 @@ fn unix(path: &Path) -> Option<Listener> {
     }
 }
 
-fn announce(opened: &Opened, data: &Path, listener: &Listener, args: &Args) {
+fn announce(opened: &Opened, data: &Path, listeners: &[Listener], args: &Args) {
     let (gate, paint) = (&opened.gate, Paint::stderr());
     let field =
         |name: &str, text: String| output::note(&format!("  {}  {text}", paint.dim(&format!("{name:<10}"))));
     output::note(&paint.bold(concat!("callgate ", env!("CARGO_PKG_VERSION"))));
-    let address = match listener {
-        Listener::Tcp(tcp) => tcp.local_addr().unwrap_or(args.listen),
-        Listener::Unix(_) => args.listen,
-    };
-    field("address", format!("http://{address}"));
+    for listener in listeners {
+        let (name, place) = match listener {
+            Listener::Tcp(tcp) => ("address", format!("http://{}", tcp.local_addr().unwrap_or(args.listen))),
+            Listener::Unix(_) => ("socket", data.join(SOCKET).display().to_string()),
+        };
+        field(name, place);
+    }
     let (version, digest) = gate.snapshot();
     field("snapshot", format!("{version} {digest}"));
     field("log", format!("`{}`: {}", data.display(), recovered(&opened.recovery)));
@@ -166,8 +170,9 @@ async fn reload(gate: Arc<Gate>, dir: PathBuf, every: Duration) {
     let mut last = String::new();
     loop {
         tokio::time::sleep(every).await;
-        let said = match read(&dir).await {
-            Ok(bundle) => publish(&gate, &bundle).await,
+        let said = match settled(&gate, &dir).await {
+            Ok(None) => continue,
+            Ok(Some(bundle)) => publish(&gate, &bundle).await,
             Err(failure) => {
                 Some(format!("the bundle cannot be read, so the snapshot in force stays: {failure}"))
             }
@@ -177,6 +182,22 @@ async fn reload(gate: Arc<Gate>, dir: PathBuf, every: Duration) {
             output::warn(&said);
         }
         last = said;
+    }
+}
+
+/// The bundle, once nobody writes to it any more: half a file could be a policy, too.
+async fn settled(gate: &Gate, dir: &Path) -> Result<Option<Bundle>, Failure> {
+    let first = read(dir).await;
+    if let Ok(bundle) = &first
+        && bundle.digest().to_string() == gate.snapshot().1
+    {
+        return first.map(Some);
+    }
+    tokio::time::sleep(SETTLING).await;
+    match (first, read(dir).await) {
+        (Ok(first), Ok(second)) => Ok(Some(second).filter(|second| first == *second)),
+        (Err(_), Ok(_)) => Ok(None),
+        (_, Err(failure)) => Err(failure),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use callgate_log::statement::{Body, Decision};
+use callgate_log::statement::{Body, ConstraintValue, Decision};
 use callgate_store::StoredReceipt;
 use serde_json::{Value, json};
 
@@ -136,7 +136,7 @@ impl<'a> Stage<'a> {
     /// Plays every call and holds what happened against what must happen.
     pub(super) fn play(&mut self) -> Result<(), Failure> {
         let head = format!(
-            "\n{:>7}  {:<22} {:<38} what became of it",
+            "\n{:>7}  {:<24} {:<40} what became of it",
             "receipt", "the agent wants to", "the gate decides"
         );
         output::line(&self.paint.bold(&head))?;
@@ -153,12 +153,12 @@ impl<'a> Stage<'a> {
         self.check(call, &result, &decision)?;
         let word = self.paint.decision(&format!("{:<22}", decision.decision.as_str()));
         let why = decision.code.clone().unwrap_or_else(|| bounds(&decision));
-        output::line(&format!("{index:>7}  {:<22} {word} {:<15} {}", call.wish, plain(&why), call.shows))?;
+        output::line(&format!("{index:>7}  {:<24} {word} {:<17} {}", call.wish, plain(&why), call.shows))?;
         let Some(reason) = decision.reasons.iter().find(|reason| reason.code != "ALLOW") else {
             return Ok(());
         };
         let place = reason.source.as_ref().map(|source| format!(" ({})", plain(source))).unwrap_or_default();
-        output::line(&self.paint.dim(&format!("{:>32}{}{place}", "", plain(&reason.message))))
+        output::line(&self.paint.dim(&format!("{:>34}{}{place}", "", plain(&reason.message))))
     }
 
     fn arguments(&self, call: &Call) -> Value {
@@ -216,11 +216,20 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// `at most …`, for an allow.
+/// The bounds of an allow, in short.
 fn bounds(decision: &Decision) -> String {
-    let bounds: Vec<String> =
-        decision.constraints.iter().map(|(kind, _)| kind.replace("max_", "").replace("_ms", "")).collect();
-    bounds.join("+")
+    let short = |(kind, value): (&str, &ConstraintValue)| match (kind, value) {
+        ("max_runtime_ms", ConstraintValue::Int(ms)) => {
+            format!("{} s", ms.get().checked_div(1000).unwrap_or_default())
+        }
+        ("max_retries", ConstraintValue::Int(number)) => counted_retries(number.get()),
+        (kind, _) => kind.to_owned(),
+    };
+    decision.constraints.iter().map(short).collect::<Vec<_>>().join(", ")
+}
+
+fn counted_retries(number: i64) -> String {
+    if number == 1 { "1 retry".to_owned() } else { format!("{number} retries") }
 }
 
 fn receipt(place: &Place, index: u64) -> Result<StoredReceipt, Failure> {

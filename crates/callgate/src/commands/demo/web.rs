@@ -105,7 +105,7 @@ async fn one(address: &str, ask: &Ask<'_>) -> Result<(), Failure> {
     } else {
         format!("{:<22}", "not asked: 401")
     };
-    output::line(format!("{index:>7}  {:<22} {word} {:<15} {}", ask.wish, found.1, ask.shows).trim_end())
+    output::line(format!("{index:>7}  {:<24} {word} {:<17} {}", ask.wish, found.1, ask.shows).trim_end())
 }
 
 /// One request over a connection of its own.

@@ -57,7 +57,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     output::line(&text::whole(receipt.index, &statement, paint).join("\n"))?;
     let proof = match covered {
         Some(note) => {
-            format!("{} signed by the pinned key, and in the tree of {}", paint.green("verified"), note.size)
+            format!(
+                "{}: signed by the pinned key, and in the tree of {} receipts",
+                paint.green("verified"),
+                note.size
+            )
         }
         None => format!("{}; give `--key FILE`", paint.yellow("not verified")),
     };

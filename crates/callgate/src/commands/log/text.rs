@@ -4,7 +4,7 @@ use callgate_log::Statement;
 use callgate_log::statement::{Admin, Body, ConstraintValue, Decision, Outcome};
 use serde_json::{Value, json};
 
-use crate::output::{Paint, moment, plain};
+use crate::output::{self, Paint, moment, plain};
 
 /// One receipt on one line.
 pub(super) fn brief(index: u64, statement: &Statement, paint: Paint) -> String {
@@ -77,11 +77,10 @@ impl Page {
             self.field("risk tags", plain(&one.risk_tags.join(", ")));
         }
         for reason in &one.reasons {
-            let place =
-                reason.source.as_ref().map(|source| format!(" at {}", plain(source))).unwrap_or_default();
-            let rule =
-                reason.rule.as_ref().map(|rule| format!(" (`{}`{place})", plain(rule))).unwrap_or_default();
-            self.field("reason", format!("{}{rule}", plain(&reason.message)));
+            self.field(
+                "reason",
+                output::reason(&reason.message, reason.rule.as_ref(), reason.source.as_ref()),
+            );
         }
         for (kind, value) in one.constraints.iter() {
             self.field("constraint", format!("{} {}", plain(kind), constraint(value)));
@@ -99,7 +98,9 @@ impl Page {
             "asked by",
             format!("{}, which enforces [{}]", plain(&one.pep.id), plain(&one.pep.enforces.join(", "))),
         );
-        self.field("valid until", moment(one.expires_at_ms.get()));
+        if one.decision.permits() {
+            self.field("valid until", moment(one.expires_at_ms.get()));
+        }
         self.field("snapshot", format!("{} {}", plain(&one.snapshot.version), one.snapshot.digest));
         self.field("arguments", format!("{} (salted)", one.action.args_commitment));
         self.field("request", format!("{} (salted)", one.request_commitment));
