@@ -10,7 +10,7 @@ use callgate_log::dsse::{self, Envelope};
 use callgate_log::hash::sha256;
 use callgate_log::proof::TlogProof;
 use callgate_store::{CommitError, Durable, Entry};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::Unavailable;
 use crate::fold::encode;
@@ -138,10 +138,10 @@ impl Gate {
         &self,
         signed: &Signed,
         durable: &Durable,
-    ) -> Result<(Value, String), Unavailable> {
+    ) -> Result<(Box<RawValue>, String), Unavailable> {
         let envelope = Envelope::new(signed.payload.clone(), self.identity.key().key_id(), signed.signature);
         let envelope =
-            serde_json::from_str(&envelope.to_json()).map_err(|e| Unavailable::for_good(e.to_string()))?;
+            RawValue::from_string(envelope.to_json()).map_err(|e| Unavailable::for_good(e.to_string()))?;
         Ok((envelope, self.proof(durable.index, durable.size, &durable.checkpoint)?))
     }
 

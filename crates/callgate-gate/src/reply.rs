@@ -3,6 +3,7 @@
 use callgate_core::decide::Decided;
 use callgate_core::decision::{Code, Decision};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// The answer to a request. A denial is an answer, not an error.
@@ -40,7 +41,7 @@ pub struct Reply {
     pub receipt_index: Option<u64>,
     /// The receipt: a DSSE envelope.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Value>,
+    pub receipt: Option<Box<RawValue>>,
     /// A C2SP tlog-proof that the receipt is in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
@@ -85,7 +86,7 @@ pub struct OutcomeReply {
     /// The outcome receipt's place in the log.
     pub receipt_index: u64,
     /// The receipt: a DSSE envelope.
-    pub receipt: Value,
+    pub receipt: Box<RawValue>,
     /// A C2SP tlog-proof that the receipt is in the log.
     pub proof: String,
 }
@@ -107,7 +108,7 @@ pub struct ReceiptReply {
 #[derive(Debug, Clone)]
 pub(crate) struct Evidence {
     pub(crate) index: u64,
-    pub(crate) envelope: Value,
+    pub(crate) envelope: Box<RawValue>,
     pub(crate) proof: String,
     pub(crate) salt: String,
 }
@@ -163,6 +164,9 @@ impl Reply {
 }
 
 fn constraints(decided: &Decided) -> Value {
+    if decided.settled.constraints.is_empty() {
+        return Value::Object(Map::new());
+    }
     let text = decided.settled.constraints.to_value().canonical();
     serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()))
 }

@@ -78,6 +78,7 @@ impl Outside {
         let index = decided.reply.receipt_index.expect("receipted");
         assert!(index < gate.size());
         let envelope = decided.reply.receipt.expect("an envelope");
+        let envelope: serde_json::Value = serde_json::from_str(envelope.get()).expect("JSON");
         self.replied.insert(index, envelope["payload"].as_str().expect("a payload").to_owned());
         if decided.permit.is_some() {
             self.open.push(index);
