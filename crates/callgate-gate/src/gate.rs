@@ -40,6 +40,8 @@ pub struct GateOptions {
     pub segment_bytes: u64,
     /// See [`callgate_store::Options::discard_damaged_tail`].
     pub discard_damaged_tail: bool,
+    /// Open a data folder that has no policy yet, for its registry; whatever is asked is denied.
+    pub without_policy: bool,
 }
 
 impl Default for GateOptions {
@@ -49,6 +51,7 @@ impl Default for GateOptions {
             limits: Limits::REQUEST,
             segment_bytes: 16 << 20,
             discard_damaged_tail: false,
+            without_policy: false,
         }
     }
 }
@@ -153,6 +156,7 @@ impl Gate {
                 (Active::new(snapshot, version.saturating_add(1)), Some(bundle))
             }
             (Some(active), None) => (active, None),
+            (None, None) if options.without_policy => (Active::new(crate::publish::nothing(), 0), None),
             (None, None) => return Err(OpenError::NoPolicy),
         };
         let gate = Self {

@@ -1,6 +1,8 @@
 //! Snapshots: compiled whole or not at all, in force from one place in the log.
 
-use callgate_core::snapshot::Snapshot;
+use callgate_core::catalogue::Catalogue;
+use callgate_core::digest::Digest;
+use callgate_core::snapshot::{Defaults, Snapshot};
 use callgate_core::state::{Change, Delta, SnapshotRef};
 use callgate_log::hash::sha256;
 use callgate_policy::Bundle;
@@ -21,6 +23,17 @@ pub(crate) const OPERATOR: &str = "operator";
 pub(crate) fn compile(bundle: &Bundle) -> Result<(Snapshot, Vec<u8>), PublishError> {
     let snapshot = callgate_policy::compile(bundle).map_err(PublishError::Invalid)?;
     Ok((snapshot, bundle.to_archive()))
+}
+
+/// No policy: denies everything.
+pub(crate) fn nothing() -> Snapshot {
+    Snapshot {
+        digest: Digest::of(b""),
+        modules: Vec::new(),
+        contracts: Vec::new(),
+        catalogue: Catalogue::default(),
+        defaults: Defaults::default(),
+    }
 }
 
 /// The snapshot the log names, compiled from the text that lies in the log.

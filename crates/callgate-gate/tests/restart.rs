@@ -2,7 +2,10 @@
 
 mod common;
 
-use callgate_gate::{Asked, Credential, OpenError};
+use std::sync::Arc;
+
+use callgate_gate::{Asked, Credential, Gate, GateOptions, OpenError};
+use callgate_store::OsRandom;
 use common::{World, ask, bundle, call, code, example};
 
 #[tokio::test]
@@ -48,6 +51,22 @@ async fn an_empty_folder_needs_a_bundle_and_a_broken_one_leaves_nothing() {
     assert_eq!(gate.snapshot().0, "v1");
     assert!(gate.publish(&broken, "operator").await.is_err());
     assert_eq!(gate.snapshot().0, "v1", "the old snapshot stays");
+}
+
+/// Keys can be made before there is a policy; nothing is allowed by then.
+#[tokio::test]
+async fn a_folder_without_policy_keeps_keys_and_allows_nothing() {
+    let world = World::new(20);
+    let options = GateOptions { segment_bytes: 4 << 20, without_policy: true, ..GateOptions::default() };
+    let opened = Gate::open(world.fs(), world.clock.clone(), Arc::new(OsRandom), None, options).await;
+    let gate = opened.expect("opens without policy").gate;
+    let (_, secret) = gate.create_key("bot", "default", None, "operator").await.expect("a key");
+    assert_eq!(code(&gate, call("read", "")).await, "NO_POLICY_MATCH");
+    gate.close();
+    drop(gate);
+    let gate = world.open(Some(&example())).await.expect("opens with policy");
+    assert!(gate.authenticate(secret.reveal()).is_some());
+    assert_eq!(code(&gate, call("read", "")).await, "ALLOW");
 }
 
 #[tokio::test]
