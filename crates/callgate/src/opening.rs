@@ -8,6 +8,7 @@ use callgate_gate::clock::SystemClock;
 use callgate_gate::{Gate, GateOptions, OpenError, Opened, PublishError};
 use callgate_policy::Bundle;
 use callgate_store::{OsRandom, RealFs};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -52,14 +53,23 @@ pub(crate) fn not_published(error: &PublishError) -> Failure {
     }
 }
 
-/// Ready when the program is told to stop: by a terminal (SIGINT) or a supervisor (SIGTERM).
-pub(crate) async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Without a handler the signal ends the program at once, which loses nothing that was acknowledged.
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        }
-        _ => std::future::pending().await,
+/// Being told to stop: by a terminal (SIGINT) or a supervisor (SIGTERM).
+pub(crate) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// Listens from now on. Before, such a signal ends the program at once, which loses nothing that was acknowledged.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let signal = |kind| {
+            signal(kind).map_err(|e| Failure::unexpected(format!("could not listen for signals: {e}")))
+        };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Ready when the program was told.
+    pub(crate) async fn told(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
     }
 }

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::Outcome;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opening::Stop;
 use crate::{files, opening, output, span};
 
 /// Arguments of `callgate mcp`.
@@ -64,6 +65,7 @@ pub(crate) fn run(args: Args) -> Outcome {
 }
 
 async fn wrap(args: Args) -> Outcome {
+    let mut stop = Stop::listen()?;
     let data = args.data.clone().or_else(files::default_data);
     let data =
         data.ok_or_else(|| Failure::usage("there is no state folder to keep data in; give `--data DIR`"))?;
@@ -75,7 +77,7 @@ async fn wrap(args: Args) -> Outcome {
     }
     announce(&gate, &options, &data);
     let client_in =
-        UntilTold { from: tokio::io::stdin(), told: Box::pin(opening::told_to_stop()), over: false };
+        UntilTold { from: tokio::io::stdin(), told: Box::pin(async move { stop.told().await }), over: false };
     let notes = Arc::new(|text: &str| output::note(&format!("callgate: {text}")));
     let ended = callgate_mcp::wrap(Arc::clone(&gate), options, client_in, tokio::io::stdout(), notes).await;
     let trouble = gate.failure();

@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 use crate::Outcome;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opening::Stop;
 use crate::output::{self, Paint, counted};
 use crate::{files, opening, span};
 
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Args) -> Outcome {
 }
 
 async fn serve(args: Args, data: &Path) -> Outcome {
+    let stop = Stop::listen()?;
     let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
     let gate_options =
         GateOptions { discard_damaged_tail: args.discard_damaged_tail, ..GateOptions::default() };
@@ -73,7 +75,7 @@ async fn serve(args: Args, data: &Path) -> Outcome {
     announce(&opened, data, &listeners, &args);
     let gate = opened.gate;
     let reloading = args.bundle.map(|dir| tokio::spawn(reload(Arc::clone(&gate), dir, args.reload)));
-    let until = ended(Arc::clone(&gate));
+    let until = ended(Arc::clone(&gate), stop);
     let served = callgate_server::serve(Arc::clone(&gate), listeners, options, until).await;
     if let Some(reloading) = reloading {
         reloading.abort();
@@ -92,7 +94,7 @@ async fn serve(args: Args, data: &Path) -> Outcome {
 }
 
 /// Ready when the program is told to stop, or the store has failed.
-async fn ended(gate: Arc<Gate>) {
+async fn ended(gate: Arc<Gate>, mut stop: Stop) {
     let failed = async {
         while gate.failure().is_none() {
             tokio::time::sleep(PULSE).await;
@@ -100,7 +102,7 @@ async fn ended(gate: Arc<Gate>) {
         output::complain("the store has failed: the gate stops, and nothing more is decided");
     };
     tokio::select! {
-        () = opening::told_to_stop() => output::note("told to stop; requests under way are finished first"),
+        () = stop.told() => output::note("told to stop; requests under way are finished first"),
         () = failed => {}
     }
 }

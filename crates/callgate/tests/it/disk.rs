@@ -77,7 +77,7 @@ impl Mount {
         mounted.is_ok_and(|done| done.status.success()).then(|| Self(path.to_owned()))
     }
 
-    fn grow(&self, mib: u64) {
+    fn resize(&self, mib: u64) {
         let size = format!("remount,size={mib}m");
         assert!(Command::new("mount").args(["-o", &size]).arg(&self.0).status().unwrap().success());
     }
@@ -94,11 +94,14 @@ impl Drop for Mount {
 fn a_full_disk_fails_closed_and_recovers_with_space() {
     let dir = folder();
     let data = dir.path().join("data");
-    // Room for one segment of 16 MiB, and none for the next.
-    let Some(mount) = Mount::new(&data, 20) else {
+    let Some(mount) = Mount::new(&data, 64) else {
         eprintln!("skipped: this machine does not let the test mount a small file system");
         return;
     };
+    // A log with room for one segment of 16 MiB, and none for the next.
+    assert_eq!(Server::start(dir.path(), &["--dev"]).stop().0, 0);
+    let _ = std::fs::remove_file(data.join("log/00000002.seg"));
+    mount.resize(20);
     let mut server = Server::start(dir.path(), &["--dev"]);
     let padding = "x".repeat(240_000);
     let body = format!(
@@ -119,7 +122,7 @@ fn a_full_disk_fails_closed_and_recovers_with_space() {
     let (status, ready) = http(&server.address, "GET", "/readyz", None, "").unwrap();
     assert_eq!(status, 503, "{ready}");
     // Space comes back, and so does the gate, without a restart.
-    mount.grow(64);
+    mount.resize(64);
     let deadline = Instant::now() + Duration::from_secs(20);
     let index = loop {
         let (status, answer) = ask(&server.address, &body).unwrap();
