@@ -50,14 +50,16 @@ impl Name {
         if text.len() > MAX_NAME {
             return Err(NameError::TooLong);
         }
-        if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
+        // The only invisible ASCII characters are controls.
+        let plain = text.is_ascii() && !text.bytes().any(|b| b.is_ascii_control());
+        if !plain && let Some(c) = text.chars().find(|c| is_invisible(*c)) {
             return Err(NameError::Invisible(text.escape_debug().to_string(), u32::from(c)));
         }
         if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
             return Err(NameError::OuterSpace(text.to_owned()));
         }
-        let folded = fold(text);
-        let folded = (folded != text).then(|| Arc::from(folded));
+        let folds = !text.bytes().all(folds_to_itself);
+        let folded = folds.then(|| fold(text)).filter(|folded| folded != text).map(Arc::from);
         Ok(Self { exact: Arc::from(text), folded })
     }
 
@@ -102,6 +104,11 @@ pub fn fold(text: &str) -> String {
 /// Combining marks of the common blocks: an accent must not hide a letter.
 fn is_mark(c: char) -> bool {
     matches!(u32::from(c), 0x300..=0x36F | 0x483..=0x489 | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF | 0xFE20..=0xFE2F)
+}
+
+/// Whether [`fold_ascii`] leaves a byte as it is.
+const fn folds_to_itself(byte: u8) -> bool {
+    byte.is_ascii() && !byte.is_ascii_uppercase() && !matches!(byte, b'i' | b'1' | b'|' | b'0' | b'm')
 }
 
 /// The same classes for ASCII, where the skeleton of `m` is `rn`.
@@ -197,6 +204,9 @@ mod tests {
             // `m` folds to `rn`, which stays.
             prop_assert_eq!(fold(&once), once.clone());
             prop_assert_eq!(fold(&ascii.to_ascii_uppercase()), once);
+            if let Ok(name) = Name::new(&ascii) {
+                prop_assert_eq!(name.folded(), fold(&ascii));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::fields::{FieldError, Fields};
 use crate::json::{self, JsonError, Limits};
 use crate::name::Name;
-use crate::value::{Map, Value};
+use crate::value::{Map, Value, write_string};
 
 /// The tenant of a request that names none.
 pub const DEFAULT_TENANT: &str = "default";
@@ -190,13 +190,25 @@ impl Request {
     /// equal bytes ask for the same effect.
     #[must_use]
     pub fn action_bytes(&self) -> String {
-        let mut out = Map::default();
-        put(&mut out, "tool", self.tool.as_ref().map(Tool::to_value));
-        put(&mut out, "args", Some(Value::Map(self.args.clone())));
-        put(&mut out, "topic", self.topic.as_ref().map(text));
-        put(&mut out, "function", self.session.function.as_ref().map(text));
-        put(&mut out, "action_type", self.session.action_type.as_ref().map(text));
-        Value::Map(out).canonical()
+        let mut out = String::with_capacity(256);
+        let word = |key: &str, name: Option<&Name>, out: &mut String| {
+            if let Some(name) = name {
+                out.push_str(key);
+                write_string(name.as_str(), out);
+            }
+        };
+        // The keys stand in canonical order; `args` is always there.
+        word(r#"{"action_type":"#, self.session.action_type.as_ref(), &mut out);
+        out.push_str(if out.is_empty() { r#"{"args":"# } else { r#","args":"# });
+        self.args.write_canonical(&mut out);
+        word(r#","function":"#, self.session.function.as_ref(), &mut out);
+        if let Some(tool) = &self.tool {
+            out.push_str(r#","tool":"#);
+            tool.to_value().write_canonical(&mut out);
+        }
+        word(r#","topic":"#, self.topic.as_ref(), &mut out);
+        out.push('}');
+        out
     }
 
     /// The SHA-256 of [`Self::action_bytes`]. Never published unsalted: arguments can be guessed.
@@ -429,6 +441,18 @@ mod tests {
         for (text, expected) in cases {
             let message = parse(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_action_is_canonical_json() {
+        for text in [
+            FULL,
+            r#"{"agent":{"id":"a"},"topic":"t"}"#,
+            r#"{"agent":{"id":"a"},"session":{"function":"f","action_type":"X"},"args":{"b":[1,{}],"a":null}}"#,
+        ] {
+            let bytes = parse(text).unwrap().action_bytes();
+            assert_eq!(json::parse(bytes.as_bytes(), &Limits::REQUEST).unwrap().canonical(), bytes);
         }
     }
 

@@ -3,10 +3,11 @@
 //! Nothing else changes state. [`State::apply`] is total: a delta that [`State::check`] accepted
 //! always applies. A delta is written as canonical JSON beside its receipt and bound by its digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::facts::{Credential, Facts, Position, SessionFacts};
 use crate::request::Request;
 
@@ -206,10 +207,11 @@ pub enum Conflict {
 #[derive(Debug, Clone, Default)]
 pub struct State {
     sessions: BTreeMap<SessionKey, Session>,
-    nonces: BTreeMap<(SessionKey, String), i64>,
-    nonce_ends: BTreeMap<(i64, SessionKey, String), ()>,
+    /// By [`nonce_name`], so that the look-up compares 32 bytes whatever the names are.
+    nonces: BTreeSet<Digest>,
+    nonce_ends: BTreeSet<(i64, Digest)>,
     open: BTreeMap<u64, OpenAction>,
-    open_ends: BTreeMap<(i64, u64), ()>,
+    open_ends: BTreeSet<(i64, u64)>,
     slots: BTreeMap<SessionKey, u64>,
     next_slot: u64,
     snapshots: Vec<Activation>,
@@ -222,8 +224,9 @@ impl State {
     #[must_use]
     pub fn facts(&self, request: Option<&Request>, credential: Credential, now_ms: i64) -> Facts {
         let key = request.map(SessionKey::of);
-        let nonce = request.and_then(|r| r.nonce.clone());
-        let nonce_used = key.clone().zip(nonce).is_some_and(|at| self.nonces.contains_key(&at));
+        let nonce = request.and_then(|r| r.nonce.as_deref());
+        let nonce_used =
+            key.as_ref().zip(nonce).is_some_and(|(key, nonce)| self.nonces.contains(&nonce_name(key, nonce)));
         let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
         let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
         Facts { credential, now_ms, nonce_used, session }
@@ -329,9 +332,7 @@ impl State {
             return Err(Conflict::Session);
         }
         match &delta.nonce {
-            Some(nonce) if self.nonces.contains_key(&(key.clone(), nonce.value.clone())) => {
-                Err(Conflict::Nonce)
-            }
+            Some(nonce) if self.nonces.contains(&nonce_name(key, &nonce.value)) => Err(Conflict::Nonce),
             _ => Ok(()),
         }
     }
@@ -373,13 +374,14 @@ impl State {
         }
         self.extend_session(key, payload_sha256, delta.advance.as_ref());
         if let Some(nonce) = &delta.nonce {
-            self.nonces.insert((key.clone(), nonce.value.clone()), nonce.until_ms);
-            self.nonce_ends.insert((nonce.until_ms, key.clone(), nonce.value.clone()), ());
+            let name = nonce_name(key, &nonce.value);
+            self.nonces.insert(name);
+            self.nonce_ends.insert((nonce.until_ms, name));
         }
         if let Some(until) = delta.open_until_ms {
             let team = delta.team.clone();
             self.open.insert(index, OpenAction { payload_sha256: *payload_sha256, key: key.clone(), team });
-            self.open_ends.insert((until, index), ());
+            self.open_ends.insert((until, index));
         }
     }
 
@@ -397,13 +399,20 @@ impl State {
 
     /// Drops nonces and open actions whose time is over.
     fn forget(&mut self, now_ms: i64) {
-        while let Some(entry) = self.nonce_ends.first_entry().filter(|e| e.key().0 < now_ms) {
-            let ((_, key, nonce), ()) = entry.remove_entry();
-            self.nonces.remove(&(key, nonce));
+        while self.nonce_ends.first().is_some_and(|(until, _)| *until < now_ms) {
+            if let Some((_, name)) = self.nonce_ends.pop_first() {
+                self.nonces.remove(&name);
+            }
         }
-        while let Some(entry) = self.open_ends.first_entry().filter(|e| e.key().0 < now_ms) {
-            let ((_, index), ()) = entry.remove_entry();
-            self.open.remove(&index);
+        while self.open_ends.first().is_some_and(|(until, _)| *until < now_ms) {
+            if let Some((_, index)) = self.open_ends.pop_first() {
+                self.open.remove(&index);
+            }
         }
     }
+}
+
+/// A name for one nonce of one session; a zero byte cannot stand in a session's names.
+fn nonce_name(key: &SessionKey, nonce: &str) -> Digest {
+    Digest::of([&key.tenant, "\0", &key.agent, "\0", &key.session, "\0", nonce].concat().as_bytes())
 }

@@ -1,7 +1,7 @@
 //! From a decision to a durable receipt: bind, sign, seal, commit.
 
 use callgate_core::decide::{self, Ask};
-use callgate_core::digest::hex;
+use callgate_core::digest::{Digest, hex};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::request::Request;
 use callgate_core::state::{Change, Conflict, Delta, SessionKey};
@@ -24,6 +24,8 @@ pub(crate) struct Attempt {
     pub(crate) decided: decide::Decided,
     pub(crate) now_ms: i64,
     pub(crate) signed: Signed,
+    /// The digest of the action that was decided.
+    pub(crate) action: Digest,
     salt: [u8; 32],
 }
 
@@ -63,8 +65,10 @@ impl Gate {
         let delta = Delta { change: Change::Decision(decided.effects.clone()), now_ms: facts.now_ms };
         let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
         let (agent, tenant) = presented(credential);
+        let action_bytes = action_bytes(&decided.ask);
         let binding = Binding {
             salt: &record.salt,
+            action_bytes: action_bytes.as_bytes(),
             request_bytes: &record.request,
             facts_bytes: &record.facts,
             delta_bytes: &delta_bytes,
@@ -79,7 +83,8 @@ impl Gate {
         let attachment =
             self.vault.seal(slot, &record, &payload_sha256, self.random.as_ref()).map_err(keyring)?;
         let entry = signed.entry(delta, delta_bytes, attachment);
-        Ok((Attempt { decided, now_ms: facts.now_ms, signed, salt: record.salt }, entry))
+        let action = Digest::of(action_bytes.as_bytes());
+        Ok((Attempt { decided, now_ms: facts.now_ms, signed, action, salt: record.salt }, entry))
     }
 
     /// Reads facts, the session's last receipt and its key ring slot, all at one moment.
@@ -214,6 +219,14 @@ pub(crate) fn unavailable(error: &CommitError<Conflict>) -> Unavailable {
 #[expect(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
 fn keyring(error: callgate_store::KeyringError) -> Unavailable {
     Unavailable::for_good(error.to_string())
+}
+
+/// The canonical action of what was asked; empty for what is no request.
+pub(crate) fn action_bytes(ask: &Ask) -> String {
+    match ask {
+        Ask::Request(request) => request.action_bytes(),
+        Ask::Malformed(_) => String::new(),
+    }
 }
 
 /// The agent and tenant a credential speaks for.

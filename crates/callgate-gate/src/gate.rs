@@ -225,9 +225,9 @@ impl Gate {
     ) -> Result<Decided, Unavailable> {
         let decided = &attempt.decided;
         let permit = match &decided.ask {
-            Ask::Request(request) if decided.settled.decision.permits() => Some(Permit::new(
+            Ask::Request(_) if decided.settled.decision.permits() => Some(Permit::new(
                 durable.index,
-                request.action_digest(),
+                attempt.action,
                 decided.settled.constraints.clone(),
                 decided.expires_at_ms,
             )),

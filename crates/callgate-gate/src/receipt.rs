@@ -29,6 +29,7 @@ pub(crate) struct Letterhead {
 /// What a decision receipt binds beside the decision itself.
 pub(crate) struct Binding<'a> {
     pub(crate) salt: &'a [u8; 32],
+    pub(crate) action_bytes: &'a [u8],
     pub(crate) request_bytes: &'a [u8],
     pub(crate) facts_bytes: &'a [u8],
     pub(crate) delta_bytes: &'a [u8],
@@ -65,7 +66,6 @@ impl Letterhead {
             Ask::Request(request) => Some(request.as_ref()),
             Ask::Malformed(_) => None,
         };
-        let action_bytes = request.map(Request::action_bytes).unwrap_or_default();
         let (agent, tenant) = principal(request, binding.presented);
         let approval = settled.approval.as_ref().map(|terms| Approval {
             expires_at_ms: int(binding
@@ -103,7 +103,7 @@ impl Letterhead {
             snapshot: Snapshot { digest: Hash::new(binding.digest), version: binding.version.to_owned() },
             tenant,
         };
-        Statement::decision(predicate, salted(binding.salt, domain::ACTION, action_bytes.as_bytes()))
+        Statement::decision(predicate, salted(binding.salt, domain::ACTION, binding.action_bytes))
     }
 
     /// The statement about a change to the gate itself.
@@ -158,8 +158,10 @@ fn principal(request: Option<&Request>, presented: (&str, &str)) -> (Agent, Stri
 }
 
 fn action(request: Option<&Request>, salt: &[u8; 32]) -> Action {
-    let args =
-        request.map(|r| callgate_core::value::Value::Map(r.args.clone()).canonical()).unwrap_or_default();
+    let mut args = String::new();
+    if let Some(request) = request {
+        request.args.write_canonical(&mut args);
+    }
     let session = request.map(|r| &r.session);
     let tool = request.and_then(|r| r.tool.as_ref());
     Action {

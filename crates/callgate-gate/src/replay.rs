@@ -17,7 +17,7 @@ use callgate_log::statement::{Body, Decision};
 use callgate_store::{Keyring, StoredReceipt};
 use serde_json::Value;
 
-use crate::commit::presented;
+use crate::commit::{action_bytes, presented};
 use crate::fold::encode;
 use crate::publish::compile_archive;
 use crate::receipt::{Binding, Letterhead};
@@ -128,8 +128,10 @@ impl Replay {
         decided.effects.snapshot = effects.snapshot;
         let again = Delta { change: Change::Decision(decided.effects.clone()), now_ms: facts.now_ms };
         let delta_bytes = encode(&again).map_err(|e| e.to_string())?;
+        let action_bytes = action_bytes(&decided.ask);
         let binding = Binding {
             salt: &record.salt,
+            action_bytes: action_bytes.as_bytes(),
             request_bytes: &record.request,
             facts_bytes: &record.facts,
             delta_bytes: &delta_bytes,
