@@ -40,7 +40,7 @@ endif
 test: demo-server interop-env test-rust test-docs test-mutants test-interop
 
 test-rust:
-	CALLGATE_TEST_MCP_DIR="$(CURDIR)/examples/demo" CALLGATE_TEST_PYTHON="$(CURDIR)/.venv/bin/python" \
+	CALLGATE_TEST_MCP_DIR="$(CURDIR)/examples/demo" CALLGATE_TEST_MCP_PYTHON="$(CURDIR)/.venv/bin/python" \
 	  $(RUN_TESTS) --workspace
 
 test-docs:

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callgate_gate::{Asked, Decided, Gate, OutcomeReport, Unavailable};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -237,10 +238,12 @@ impl Relay {
         });
     }
 
-    /// Records an outcome beside everything else.
+    /// Records an outcome beside everything else. It steps aside for a moment: an agent that calls again at
+    /// once would otherwise wait for this receipt's sync before its own, and decide twice.
     pub(crate) fn report(&mut self, report: OutcomeReport) {
         let (gate, credential) = (Arc::clone(&self.gate), self.options.credential.clone());
         self.outcomes.spawn(async move {
+            tokio::time::sleep(STEP_ASIDE).await;
             let receipt = report.receipt_index;
             let plain = OutcomeReport { result_sha256: None, ..report.clone() };
             let recorded = match gate.report(report, &credential).await {
@@ -288,6 +291,9 @@ impl Relay {
         }
     }
 }
+
+/// How long an outcome waits before it is recorded: a few calls of an agent in a tight loop.
+const STEP_ASIDE: Duration = Duration::from_millis(5);
 
 async fn at(instant: Option<Instant>) {
     match instant {

@@ -14,6 +14,7 @@ mod opening;
 mod output;
 mod reference;
 mod span;
+mod stdio;
 
 use std::process::ExitCode;
 

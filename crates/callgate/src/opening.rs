@@ -16,7 +16,19 @@ use crate::output;
 
 /// Runs async work to its end. What blocks on standard input is left behind.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    block_on_runtime(tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+/// The same on the calling thread alone.
+pub(crate) fn block_on_one_thread<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on_runtime(tokio::runtime::Builder::new_current_thread(), work)
+}
+
+fn block_on_runtime<T>(
+    mut builder: tokio::runtime::Builder,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|e| Failure::unexpected(format!("could not start: {e}")))?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();

@@ -42,7 +42,7 @@ struct Create {
     /// The data folder; no gate may be running on it
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// The bundle's folder; needed when the data folder has no policy yet
+    /// The bundle's folder, to put it in force at the same time
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
     /// The agent that the key speaks for
@@ -89,7 +89,9 @@ pub(crate) fn run(args: Args) -> Outcome {
 
 async fn open(data: &Path, bundle: Option<&Path>) -> Result<Arc<Gate>, Failure> {
     let bundle = bundle.map(files::read_bundle).transpose()?;
-    Ok(opening::open(data, bundle.as_ref(), GateOptions::default()).await?.gate)
+    // Keys come before policy: whoever asks meanwhile is denied.
+    let options = GateOptions { without_policy: true, ..GateOptions::default() };
+    Ok(opening::open(data, bundle.as_ref(), options).await?.gate)
 }
 
 /// Why a change was refused.

@@ -20,7 +20,7 @@ use crate::Outcome;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::opening::Stop;
-use crate::{files, opening, output, span};
+use crate::{files, opening, output, span, stdio};
 
 /// Arguments of `callgate mcp`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    opening::block_on(wrap(args))
+    // One wrapper serves one client; on one thread no message waits for another thread to wake.
+    opening::block_on_one_thread(wrap(args))
 }
 
 async fn wrap(args: Args) -> Outcome {
@@ -77,9 +78,9 @@ async fn wrap(args: Args) -> Outcome {
     }
     announce(&gate, &options, &data);
     let client_in =
-        UntilTold { from: tokio::io::stdin(), told: Box::pin(async move { stop.told().await }), over: false };
+        UntilTold { from: stdio::input(), told: Box::pin(async move { stop.told().await }), over: false };
     let notes = Arc::new(|text: &str| output::note(&format!("callgate: {text}")));
-    let ended = callgate_mcp::wrap(Arc::clone(&gate), options, client_in, tokio::io::stdout(), notes).await;
+    let ended = callgate_mcp::wrap(Arc::clone(&gate), options, client_in, stdio::output(), notes).await;
     let trouble = gate.failure();
     gate.close();
     match (ended, trouble) {
