@@ -185,19 +185,27 @@ impl<S: Fold> Engine<S> {
             if !self.fits(&queued.entry, limit) {
                 break;
             }
-            let Some(queued) = batch.pop_front() else { break };
-            if let Err(conflict) = self.check(&state, &queued.entry) {
-                let _ = queued.reply.send(Err(CommitError::Conflict(conflict)));
-                continue;
-            }
-            if let Err(error) = self.builder.push(&receipt(&queued.entry)) {
-                let _ = queued.reply.send(Err(CommitError::TooLarge(error)));
-                continue;
-            }
+            let Some(Queued { entry, payload_sha256, leaf, reply }) = batch.pop_front() else { break };
+            // Whoever waits is known before anything can panic, so that a panic answers with the failure.
             let index = tree.size();
-            self.pending.push(Pending { index, reply: queued.reply });
-            tree.push(queued.leaf);
-            state.apply(index, &queued.payload_sha256, &queued.entry.delta);
+            self.pending.push(Pending { index, reply });
+            if let Err(conflict) = self.check(&state, &entry) {
+                self.turn_away(CommitError::Conflict(conflict));
+                continue;
+            }
+            if let Err(error) = self.builder.push(&receipt(&entry)) {
+                self.turn_away(CommitError::TooLarge(error));
+                continue;
+            }
+            tree.push(leaf);
+            state.apply(index, &payload_sha256, &entry.delta);
+        }
+    }
+
+    /// Answers the entry that was taken last and leaves it out of the group.
+    fn turn_away(&mut self, error: CommitError<S::Conflict>) {
+        if let Some(pending) = self.pending.pop() {
+            let _ = pending.reply.send(Err(error));
         }
     }
 
