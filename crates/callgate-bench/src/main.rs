@@ -11,6 +11,10 @@
     reason = "a harness prints, measures time, and stops when its own input is wrong"
 )]
 
+/// The allocator of the shipped program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod decide;
 mod durable;
 mod stats;

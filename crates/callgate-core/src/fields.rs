@@ -38,7 +38,7 @@ impl Fields {
     /// When `value` is not an object.
     pub fn open(value: Value, path: &'static str) -> Result<Self, FieldError> {
         match value {
-            Value::Map(left) => Ok(Self { path, left, known: Vec::new() }),
+            Value::Map(left) => Ok(Self { path, left, known: Vec::with_capacity(16) }),
             other => Err(FieldError::new(path, expected("an object", &other))),
         }
     }

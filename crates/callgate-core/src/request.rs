@@ -162,12 +162,36 @@ impl Request {
     /// The wire form; [`Self::from_value`] reads it back to an equal request.
     #[must_use]
     pub fn to_value(&self) -> Value {
+        let mut out = self.without_args();
+        put(&mut out, "args", (!self.args.is_empty()).then(|| Value::Map(self.args.clone())));
+        Value::Map(out)
+    }
+
+    /// The canonical bytes of [`Self::to_value`], without copying the arguments.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let mut out = String::with_capacity(512);
+        for (key, value) in self.without_args().iter() {
+            out.push(if out.is_empty() { '{' } else { ',' });
+            write_string(key, &mut out);
+            out.push(':');
+            value.write_canonical(&mut out);
+            // `agent` is always there, and `args` comes next in canonical order.
+            if key == "agent" && !self.args.is_empty() {
+                out.push_str(r#","args":"#);
+                self.args.write_canonical(&mut out);
+            }
+        }
+        out.push('}');
+        out
+    }
+
+    fn without_args(&self) -> Map {
         let mut out = Map::default();
         put(&mut out, "tenant", Some(text(&self.tenant)));
         put(&mut out, "agent", Some(self.agent.to_value()));
         put(&mut out, "session", self.session.to_value());
         put(&mut out, "tool", self.tool.as_ref().map(Tool::to_value));
-        put(&mut out, "args", (!self.args.is_empty()).then(|| Value::Map(self.args.clone())));
         put(&mut out, "topic", self.topic.as_ref().map(text));
         put(&mut out, "risk_tags", list(self.risk_tags.iter()));
         let labels = pairs(self.labels.iter().map(|(key, value)| (key, Value::Str(value.clone()))));
@@ -183,7 +207,7 @@ impl Request {
         put(&mut out, "nonce", self.nonce.as_deref().map(Value::from));
         put(&mut out, "ts_ms", self.ts_ms.map(Value::Int));
         put(&mut out, "pep", self.pep.as_ref().map(EnforcementPoint::to_value));
-        Value::Map(out)
+        out
     }
 
     /// The canonical bytes of the action alone: what runs, with which arguments. Two requests with
@@ -418,6 +442,7 @@ mod tests {
     fn the_whole_shape_survives() {
         let request = parse(FULL).unwrap();
         assert_eq!(request.action_name(), "postgres.query");
+        assert_eq!(request.canonical(), request.to_value().canonical());
         assert_eq!(Request::from_value(request.to_value()), Ok(request));
     }
 
@@ -453,6 +478,8 @@ mod tests {
         ] {
             let bytes = parse(text).unwrap().action_bytes();
             assert_eq!(json::parse(bytes.as_bytes(), &Limits::REQUEST).unwrap().canonical(), bytes);
+            let request = parse(text).unwrap();
+            assert_eq!(request.canonical(), request.to_value().canonical());
         }
     }
 

@@ -111,7 +111,7 @@ impl Gate {
             .fill(&mut salt)
             .map_err(|e| Unavailable::now(format!("the system gave no random bytes: {e}")))?;
         let (malformed, request) = match ask {
-            Ask::Request(request) => (false, request.to_value().canonical().into_bytes()),
+            Ask::Request(request) => (false, request.canonical().into_bytes()),
             Ask::Malformed(_) => (true, raw.to_vec()),
         };
         let facts = serde_json::to_vec(facts).map_err(|e| Unavailable::for_good(e.to_string()))?;

@@ -145,7 +145,11 @@ impl Gate {
         let (next_slot, version) = store.state(|state| (state.0.next_slot(), state.0.active_version()));
         let vault = Vault::new(keyring, next_slot);
         let letterhead = Letterhead::new(identity.origin());
-        let loaded = crate::publish::in_force(&store, &vault)?;
+        // A new bundle need not wait for an old one that this version cannot compile any more.
+        let loaded = match crate::publish::in_force(&store, &vault) {
+            Err(_) if compiled.is_some() => None,
+            loaded => loaded?,
+        };
         let (active, fresh) = match (loaded, compiled) {
             (Some(active), Some((snapshot, _))) if active.snapshot.digest == snapshot.digest => {
                 (active, None)
