@@ -154,7 +154,9 @@ impl Gate {
     pub(crate) fn proof(&self, index: u64, size: u64, checkpoint: &[u8]) -> Result<String, Unavailable> {
         let path =
             self.store.prove_inclusion(index, size).map_err(|e| Unavailable::for_good(e.to_string()))?;
-        let hashes = path.unwrap_or_default();
+        let missing =
+            || Unavailable::for_good(format!("receipt {index} cannot be proved in the tree of {size}"));
+        let hashes = path.ok_or_else(missing)?;
         let checkpoint = String::from_utf8_lossy(checkpoint).into_owned();
         Ok(TlogProof { extra: None, index, hashes, checkpoint }.to_text())
     }

@@ -242,15 +242,10 @@ impl Gate {
         Ok(Decided { reply, permit })
     }
 
-    /// The gate's clock, never behind its own log.
-    pub(crate) fn clock_ms(&self) -> i64 {
-        self.clock.now_ms().max(self.store.state(|state| state.0.latest_ms()))
-    }
-
-    /// The gate's clock.
+    /// The gate's clock, never behind its own log, milliseconds since 1970 UTC.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
+        self.clock.now_ms().max(self.store.state(|state| state.0.latest_ms()))
     }
 
     /// The version and digest of the snapshot in force.

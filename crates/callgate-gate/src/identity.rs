@@ -111,8 +111,7 @@ struct Signer {
 
 impl CheckpointSigner for Signer {
     fn sign(&self, size: u64, root: &[u8; 32]) -> Vec<u8> {
-        // An empty note is no checkpoint; the store would refuse it at the next start, and
-        // `NoteSigner` has no reason to refuse an origin it was made with.
+        // An empty note tells the store that there is none: it stops before anything is acknowledged.
         self.signer.sign(size, &Hash::new(*root)).unwrap_or_default().into_bytes()
     }
 

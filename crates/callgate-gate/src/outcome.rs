@@ -99,7 +99,7 @@ impl Gate {
         for _ in 0..MAX_ATTEMPTS {
             let (open, version, prev) = self.open_action(report.receipt_index, credential)?;
             let delta = OutcomeDelta { decision: report.receipt_index, key: open.key.clone(), version };
-            let delta = Delta { change: Change::Outcome(delta), now_ms: self.clock_ms() };
+            let delta = Delta { change: Change::Outcome(delta), now_ms: self.now_ms() };
             let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
             let statement = self.outcome_statement(&report, &open, delta.now_ms, &delta_bytes, prev)?;
             match self.commit_delta(&statement, delta, delta_bytes, Vec::new()).await {

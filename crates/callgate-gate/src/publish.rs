@@ -114,7 +114,7 @@ impl Gate {
         change: Change,
         attachment: Vec<u8>,
     ) -> Result<u64, Unavailable> {
-        let delta = Delta { change, now_ms: self.clock_ms() };
+        let delta = Delta { change, now_ms: self.now_ms() };
         let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
         let statement = self.letterhead.admin(actor, operation, details, &delta_bytes, delta.now_ms);
         let committed = self.commit_delta(&statement, delta, delta_bytes, attachment).await;

@@ -153,6 +153,9 @@ async fn a_clock_that_jumps_back_does_not_reopen_the_past() {
     world.clock.set(common::NOW - 3_600_000);
     let extra = format!(r#","ts_ms":{},"nonce":"n""#, common::NOW - 3_600_000);
     assert_eq!(code(&gate, call("read", &extra)).await, "STALE_TIMESTAMP");
+    // An enforcement point that takes the time from the gate goes on.
+    let extra = format!(r#","ts_ms":{},"nonce":"m""#, gate.now_ms());
+    assert_eq!(code(&gate, call("read", &extra)).await, "ALLOW");
 }
 
 /// After a failed sync nothing is decided any more, whatever is asked.

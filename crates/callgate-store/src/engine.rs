@@ -224,6 +224,9 @@ impl<S: Fold> Engine<S> {
             (tree.size(), tree.root().into_bytes())
         };
         let note = self.signer.sign(size, &root);
+        if note.is_empty() {
+            return Err(self.shared.fail("sign", "checkpoint", "the signer refused".to_owned()));
+        }
         let first = self.pending.first().map_or(size, |pending| pending.index);
         #[cfg(feature = "mutants")]
         self.before_sync(size, &root, &note);

@@ -78,7 +78,7 @@ pub struct StoredReceipt {
 /// Signs tree heads and knows its own signatures again.
 pub trait CheckpointSigner: Send + 'static {
     /// A signed note over a tree head; at most [`callgate_log::segment::MAX_NOTE`] bytes, always of much the same
-    /// length.
+    /// length. An empty one refuses: nothing of the group is acknowledged, and the store stops.
     fn sign(&self, size: u64, root: &[u8; 32]) -> Vec<u8>;
     /// Size and root of a note this log signed; `None` for any other.
     fn verify(&self, note: &[u8]) -> Option<(u64, [u8; 32])>;

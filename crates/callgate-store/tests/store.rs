@@ -12,9 +12,7 @@ use std::time::Duration;
 use callgate_log::Hash;
 use callgate_log::merkle::{leaf_hash, verify_consistency, verify_inclusion};
 use callgate_store::sim::{Faults, SimFs};
-use callgate_store::{
-    CheckpointSigner as _, CommitError, Fs, OpenError, Options, RealFs, Recovery, SegmentStore,
-};
+use callgate_store::{CheckpointSigner, CommitError, Fs, OpenError, Options, RealFs, Recovery, SegmentStore};
 use model::{Registers, Set, Tag, entry, options};
 
 type Store = SegmentStore<Registers>;
@@ -183,6 +181,33 @@ fn a_panic_in_the_committer_is_a_failure() {
     drop(store);
     fs.crash();
     assert_eq!(open(&fs, options()).unwrap().0.size(), 1);
+}
+
+/// Signs the tree of one receipt and refuses every later one.
+struct Refuses;
+
+impl CheckpointSigner for Refuses {
+    fn sign(&self, size: u64, root: &[u8; 32]) -> Vec<u8> {
+        if size > 1 { Vec::new() } else { Tag.sign(size, root) }
+    }
+
+    fn verify(&self, note: &[u8]) -> Option<(u64, [u8; 32])> {
+        Tag.verify(note)
+    }
+}
+
+#[test]
+fn without_a_signed_checkpoint_nothing_is_acknowledged() {
+    let fs = Arc::new(SimFs::new(5));
+    let disk = Arc::<SimFs>::clone(&fs) as Arc<dyn Fs>;
+    let (store, _) = SegmentStore::open(disk, options(), Box::new(Refuses), Registers::default()).unwrap();
+    store.commit_blocking(entry(1, Set { key: 1, version: 0, value: 0 }, 30)).unwrap();
+    let outcome = store.commit_blocking(entry(2, Set { key: 2, version: 0, value: 0 }, 30));
+    assert!(matches!(outcome, Err(CommitError::Failed(_))));
+    assert!(store.failure().is_some());
+    drop(store);
+    fs.crash();
+    assert_eq!(open(&fs, options()).unwrap().0.size(), 1, "what was acknowledged is there, and nothing else");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! concern. It must never take a key, an origin or a number from the log on trust: the origin is the pinned one or
 //! the first one signed, and stays. The rules are the numbered ones of `docs/spec/log.md`.
 //!
-//! Memory: about 70 bytes per receipt and 70 per session.
+//! Memory: about 115 bytes per receipt and as many per session.
 
 mod chain;
 mod error;

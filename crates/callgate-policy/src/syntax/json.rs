@@ -189,7 +189,7 @@ impl Reader<'_> {
         Ok(meant)
     }
 
-    /// `uXXXX`, or two of them for a character beyond U+FFFF.
+    /// `u` and four hex digits, or two of these for a character beyond U+FFFF.
     fn unicode(&mut self) -> Result<char, SyntaxError> {
         let first = self.unit()?;
         let unit = if (0xD800..0xDC00).contains(&first) && self.rest().starts_with("\\u") {
