@@ -119,6 +119,29 @@ fn from_texts(value: Value) -> Option<BTreeMap<String, String>> {
     map.iter().map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
 }
 
+/// A policy language of its own files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// `.cedar`.
+    Cedar,
+    /// `.dogwood`: Cedar with history.
+    Dogwood,
+    /// `.rego`.
+    Rego,
+}
+
+impl Language {
+    /// The language of a file of that name.
+    fn of(name: &str) -> Option<Self> {
+        match name.rsplit_once('.') {
+            Some((_, "cedar")) => Some(Self::Cedar),
+            Some((_, "dogwood")) => Some(Self::Dogwood),
+            Some((_, "rego")) => Some(Self::Rego),
+            _ => None,
+        }
+    }
+}
+
 /// What a file's place in the folder makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
@@ -130,6 +153,8 @@ pub(crate) enum FileKind {
     Contracts,
     /// `tools/*.json`.
     Tools,
+    /// `policies/*.{cedar,dogwood,rego}`.
+    Policy(Language),
     /// `tests/*.yaml`: read by the tests' runner, not here.
     Tests,
     /// A folder this version knows of but cannot enforce.
@@ -157,9 +182,12 @@ impl FileKind {
             "rules" if yaml => Some(Self::Rules),
             "contracts" if yaml => Some(Self::Contracts),
             "tools" if json => Some(Self::Tools),
+            "policies" if !name.contains('/') => {
+                Some(Language::of(name).map_or(Self::Misplaced, Self::Policy))
+            }
             "tests" => Some(Self::Tests),
-            "policies" | "limits" | "agents" | "data" => Some(Self::Later),
-            "rules" | "contracts" | "tools" => Some(Self::Misplaced),
+            "limits" | "agents" | "data" => Some(Self::Later),
+            "rules" | "contracts" | "tools" | "policies" => Some(Self::Misplaced),
             _ => None,
         }
     }

@@ -63,8 +63,9 @@ impl Condition {
     }
 }
 
-/// The fuel that is left for one decision. Conditions draw on it in the order of their rules' ids,
-/// so that neither file nor rule order shows.
+/// The fuel that is left for one decision. Conditions draw on it in the order of evaluation:
+/// restrictive rules first, then by id, so that neither file nor rule order shows, and no permissive
+/// rule takes from a restrictive one.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: u64,

@@ -10,6 +10,7 @@ mod condition;
 #[macro_use]
 mod decode;
 mod diagnostic;
+mod engine;
 mod language;
 mod lower;
 mod render;

@@ -7,19 +7,21 @@ mod rules;
 mod settings;
 mod tools;
 
+use callgate_core::catalogue::Catalogue;
 use callgate_core::module::Module;
-use callgate_core::snapshot::Snapshot;
+use callgate_core::snapshot::{Defaults, Snapshot};
 
 use self::dead::Draft;
-use crate::bundle::{Bundle, FileKind};
+use crate::bundle::{Bundle, FileKind, Language};
 use crate::codes::Code;
 use crate::decode::{Shape, Sink, Spanned};
 use crate::diagnostic::{Problems, Report};
+use crate::engine::{Engine, Policies};
 use crate::language::contracts::{ContractText, ContractsFile};
 use crate::language::rules::{RuleText, RulesFile};
 use crate::language::settings::SettingsFile;
 use crate::rules::Rules;
-use crate::syntax::{self, MAX_BUNDLE, MAX_FILE, MAX_FILES, Node, SourceFile};
+use crate::syntax::{self, MAX_BUNDLE, MAX_FILE, MAX_FILES, Node, SourceFile, Span};
 
 /// A decoded part and the file it stands in.
 pub(crate) struct Part<'a, T> {
@@ -38,6 +40,32 @@ struct Parts<'a> {
     rules: Vec<(Part<'a, RuleText>, bool)>,
     contracts: Vec<Part<'a, ContractText>>,
     tools: Vec<Part<'a, Node>>,
+    /// Files in languages that have parsers of their own.
+    policies: Vec<(Language, &'a SourceFile<'a>)>,
+}
+
+/// What the rules of every language may refer to.
+pub(super) struct Shared<'a> {
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) defaults: &'a Defaults,
+}
+
+/// One language's part of the bundle.
+#[derive(Default)]
+pub(super) struct Lowered<'a> {
+    /// Its rules, unless it has none or problems.
+    pub(super) engine: Option<Box<dyn Engine>>,
+    /// The ids it gives.
+    pub(super) named: Vec<Named<'a>>,
+}
+
+/// An id and where it stands.
+pub(super) struct Named<'a> {
+    pub(super) file: &'a SourceFile<'a>,
+    pub(super) id: String,
+    pub(super) span: Span,
+    /// What has it, such as `rule`.
+    pub(super) what: &'static str,
 }
 
 /// Reads the whole bundle. There is a snapshot exactly when the report has no errors.
@@ -98,6 +126,10 @@ fn file<'a>(path: &'a str, text: &'a str, problems: &mut Problems) -> Option<(Fi
 fn decode<'a>(files: &'a [(FileKind, SourceFile<'a>)], problems: &mut Problems) -> Parts<'a> {
     let mut parts = Parts::default();
     for (kind, file) in files {
+        if let FileKind::Policy(language) = kind {
+            parts.policies.push((*language, file));
+            continue;
+        }
         let Some(root) = syntax::parse(file, problems) else { continue };
         let before = problems.errors();
         let sink = &mut Sink { file, problems };
@@ -119,7 +151,7 @@ fn decode<'a>(files: &'a [(FileKind, SourceFile<'a>)], problems: &mut Problems) 
                 let sound = problems.errors() == before;
                 parts.contracts.extend(contracts.map(|contract| Part { file, text: contract.value, sound }));
             }
-            FileKind::Tests | FileKind::Later | FileKind::Misplaced => {}
+            FileKind::Policy(_) | FileKind::Tests | FileKind::Later | FileKind::Misplaced => {}
         }
     }
     parts
@@ -134,9 +166,11 @@ fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Opti
         .iter()
         .filter_map(|(part, invariant)| rules::lower(part, *invariant, &catalogue, &defaults, problems))
         .collect();
-    repeated_ids(parts, problems);
     dead::check(&drafts, problems);
-    if problems.errors() == 0 && parts.rules.is_empty() && parts.contracts.is_empty() {
+    let others = others(parts, &Shared { catalogue: &catalogue, defaults: &defaults }, problems);
+    repeated_ids(parts, &others, problems);
+    let silent = others.iter().all(|lowered| lowered.named.is_empty());
+    if problems.errors() == 0 && parts.rules.is_empty() && parts.contracts.is_empty() && silent {
         problems
             .whole(
                 Code::DecidesNothing,
@@ -149,24 +183,41 @@ fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Opti
         return None;
     }
     let compiled = drafts.into_iter().map(|draft| draft.compiled).collect();
-    let module = Rules::new(compiled, catalogue.clone(), defaults.approval_expires_ms);
-    let modules: Vec<Box<dyn Module>> = vec![Box::new(module)];
+    let rules = Rules::new(compiled, catalogue.clone(), defaults.approval_expires_ms);
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(rules)];
+    engines.extend(others.into_iter().filter_map(|lowered| lowered.engine));
+    let modules: Vec<Box<dyn Module>> = vec![Box::new(Policies::new(engines))];
     Some(Snapshot { digest: bundle.digest(), modules, contracts, catalogue, defaults })
 }
 
+/// The languages that have files of their own.
+fn others<'a>(parts: &Parts<'a>, shared: &Shared<'_>, problems: &mut Problems) -> Vec<Lowered<'a>> {
+    let _ = shared;
+    for (_, file) in &parts.policies {
+        problems
+            .whole(Code::Unsupported, file.path(), "this version cannot enforce what is in `policies/`")
+            .help("remove the file; to ignore it would be dangerous");
+    }
+    Vec::new()
+}
+
 /// Ids name rules and contracts in receipts, so no two may share one.
-fn repeated_ids(parts: &Parts<'_>, problems: &mut Problems) {
+fn repeated_ids(parts: &Parts<'_>, others: &[Lowered<'_>], problems: &mut Problems) {
     let rules = parts.rules.iter().map(|(part, _)| (part.file, part.text.id.as_ref(), "rule"));
     let contracts = parts.contracts.iter().map(|part| (part.file, part.text.id.as_ref(), "contract"));
+    let written = rules
+        .chain(contracts)
+        .filter_map(|(file, id, what)| id.map(|Spanned { value, span }| (file, value.as_str(), *span, what)));
+    let named = others.iter().flat_map(|lowered| &lowered.named);
+    let named = named.map(|named| (named.file, named.id.as_str(), named.span, named.what));
     let mut first: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
-    for (file, id, what) in rules.chain(contracts) {
-        let Some(Spanned { value: id, span }) = id else { continue };
-        match first.get(id.as_str()) {
-            None => drop(first.insert(id.as_str(), format!("the {what} at {}", file.source(*span)))),
+    for (file, id, span, what) in written.chain(named) {
+        match first.get(id) {
+            None => drop(first.insert(id, format!("the {what} at {}", file.source(span)))),
             Some(earlier) => {
                 problems
-                    .add(Code::RepeatedId, file, *span, format!("the id `{id}` is that of {earlier}"))
-                    .help("give each rule and contract an id of its own");
+                    .add(Code::RepeatedId, file, span, format!("the id `{id}` is that of {earlier}"))
+                    .help("give each rule, policy and contract an id of its own");
             }
         }
     }

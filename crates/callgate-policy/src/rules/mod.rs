@@ -1,4 +1,4 @@
-//! The rules module: YAML rules with CEL conditions, found by the index and judged one by one.
+//! The rules engine: YAML rules with CEL conditions, found by the index and judged one by one.
 //!
 //! A rule that permits is matched *strictly*: exact names, and only what is known. A rule that
 //! restricts is matched *cautiously*: look-alikes count, and so may what the request leaves unsaid.
@@ -14,15 +14,16 @@ use std::sync::Arc;
 use callgate_core::catalogue::Catalogue;
 use callgate_core::decision::Decision;
 use callgate_core::facts::Facts;
-use callgate_core::index::{Form, Index};
-use callgate_core::module::{Evaluation, Module};
+use callgate_core::index::Form;
+use callgate_core::module::Evaluation;
 use callgate_core::request::Request;
 use callgate_core::rule::{Outcome, Rule, Step, Verdict};
 
 use crate::condition::{Budget, Condition, Variables};
+use crate::engine::{Engine, Filing};
 use matcher::{Match, Trusted};
 
-/// The module's name in traces.
+/// The engine's name in traces.
 pub(crate) const NAME: &str = "rules";
 
 /// Why a constraining rule does not permit: it does not name exactly this.
@@ -40,9 +41,9 @@ pub(crate) struct Compiled {
 /// All rules of a snapshot.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// By id, so that nothing depends on where a rule stands.
+    /// Those that restrict first, so that they draw on the budget before the others; then by id, so
+    /// that nothing depends on where a rule stands.
     rules: Vec<Compiled>,
-    index: Index,
     catalogue: Catalogue,
     approval_expires_ms: u64,
 }
@@ -59,18 +60,14 @@ enum Found {
 }
 
 impl Rules {
-    /// Files the rules in the index.
+    /// Puts the rules in order.
     pub(crate) fn new(mut rules: Vec<Compiled>, catalogue: Catalogue, approval_expires_ms: u64) -> Self {
-        rules.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
-        let mut index = Index::default();
-        for (number, compiled) in (0u32..).zip(&rules) {
-            for form in forms(compiled.rule.effect) {
-                for keys in compiled.matcher.keys() {
-                    index.insert(number, *form, &keys);
-                }
-            }
-        }
-        Self { rules, index, catalogue, approval_expires_ms }
+        rules.sort_by(|a, b| place(&a.rule).cmp(&place(&b.rule)));
+        Self { rules, catalogue, approval_expires_ms }
+    }
+
+    fn get(&self, number: u32) -> Option<&Compiled> {
+        usize::try_from(number).ok().and_then(|at| self.rules.get(at))
     }
 
     fn judge<'r>(
@@ -137,27 +134,35 @@ const fn forms(effect: Decision) -> &'static [Form] {
     }
 }
 
-impl Module for Rules {
+impl Engine for Rules {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
-        let mut numbers = Vec::with_capacity(16);
-        self.index.candidates(request, &mut numbers);
-        let rule = |number: &u32| usize::try_from(*number).ok().and_then(|at| self.rules.get(at));
-        self.judge(numbers.iter().filter_map(rule), request, facts, evaluation);
+    fn filings(&self) -> Vec<Filing> {
+        let filing = |it: &Compiled| Filing { forms: forms(it.rule.effect), keys: it.matcher.keys() };
+        self.rules.iter().map(filing).collect()
     }
 
-    fn rules(&self) -> usize {
-        self.rules.len()
+    fn rule(&self, number: u32) -> Option<&Arc<Rule>> {
+        self.get(number).map(|compiled| &compiled.rule)
+    }
+
+    fn evaluate(&self, candidates: &[u32], request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
+        let candidates = candidates.iter().filter_map(|number| self.get(*number));
+        self.judge(candidates, request, facts, evaluation);
     }
 
     fn is_unconditional(&self, rule: &Rule) -> bool {
-        let found = self.rules.binary_search_by(|compiled| compiled.rule.id.cmp(&rule.id));
+        let found = self.rules.binary_search_by(|compiled| place(&compiled.rule).cmp(&place(rule)));
         let compiled = found.ok().and_then(|at| self.rules.get(at));
         compiled.is_some_and(|compiled| compiled.condition.is_none())
     }
+}
+
+/// A rule's place in the order of evaluation.
+fn place(rule: &Rule) -> (bool, &str) {
+    (rule.effect.permits(), &rule.id)
 }
 
 impl Compiled {
@@ -202,14 +207,6 @@ impl Compiled {
 /// Why a constraining rule does not permit what does not say enough.
 fn unsaid(field: &str) -> String {
     format!("the request names no `{field}`, so the rule constrains but does not permit")
-}
-
-#[cfg(test)]
-impl Rules {
-    /// Every rule without the index: what [`Module::evaluate`] must agree with.
-    pub(crate) fn evaluate_linear(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
-        self.judge(self.rules.iter(), request, facts, evaluation);
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use callgate_core::request::Request;
 use proptest::prelude::*;
 
 use crate::bundle::Bundle;
+use crate::engine::{Engine as _, Policies};
 use crate::lower::rules_of;
 
 #[path = "../../tests/bundle/generate.rs"]
@@ -26,8 +27,9 @@ proptest! {
         let mut request = Request::parse(asked.text().as_bytes(), &Limits::REQUEST).unwrap();
         catalogue.tag(&mut request);
         let (mut indexed, mut linear) = (Evaluation::default(), Evaluation::default());
-        rules.evaluate(&request, &facts(), &mut indexed);
-        rules.evaluate_linear(&request, &facts(), &mut linear);
+        let all: Vec<u32> = (0u32..).zip(rules.filings()).map(|(number, _)| number).collect();
+        rules.evaluate(&all, &request, &facts(), &mut linear);
+        Policies::new(vec![Box::new(rules)]).evaluate(&request, &facts(), &mut indexed);
         prop_assert_eq!(indexed.verdicts, linear.verdicts);
     }
 }
