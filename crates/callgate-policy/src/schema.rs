@@ -20,6 +20,7 @@ pub fn json_schemas() -> Vec<(&'static str, String)> {
 
 fn document(title: &str, schema: Json) -> String {
     let schema = with(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
-    let schema = with(schema, "title", title);
+    let mut schema = with(schema, "title", title);
+    schema.sort_all_objects();
     format!("{schema:#}\n")
 }
