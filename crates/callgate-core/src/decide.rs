@@ -82,6 +82,7 @@ fn refused(reasons: Vec<Reason>) -> Settled {
         constraints: crate::constraint::Constraints::default(),
         approval: None,
         retry_after_ms: None,
+        verdicts: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A module: one policy engine's compiled part of a snapshot.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::facts::Facts;
 use crate::request::Request;
@@ -29,6 +30,11 @@ pub trait Module: Debug + Send + Sync {
     /// How many rules it holds; for people only.
     fn rules(&self) -> usize {
         0
+    }
+
+    /// Every rule it holds, for what names or counts rules; in an order of the module's own.
+    fn listed(&self) -> Vec<Arc<Rule>> {
+        Vec::new()
     }
 
     /// Whether this rule of the module has no condition, so that it says the same with any

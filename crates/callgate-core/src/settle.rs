@@ -29,6 +29,52 @@ pub struct Settled {
     pub approval: Option<ApprovalTerms>,
     /// When to ask again.
     pub retry_after_ms: Option<u64>,
+    /// Every verdict in order of rank, highest first: what the reasons were made of. The explanation
+    /// reads how they rank from here, so that it never ranks them again.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Why one verdict ranks before another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precedence {
+    /// A contract permits below every rule.
+    Contract,
+    /// Its rule has the higher priority.
+    Priority,
+    /// It matched more narrowly.
+    Specificity,
+    /// It is the stricter of two equals.
+    Strictness,
+    /// They say the same; the id breaks the tie.
+    Id,
+}
+
+impl Precedence {
+    /// Why `first`, which ranks before `second`, does.
+    #[must_use]
+    pub fn of(first: &Verdict, second: &Verdict) -> Self {
+        let (first, second) = (rank(first), rank(second));
+        if first.0 != second.0 {
+            Self::Contract
+        } else if first.1 != second.1 {
+            Self::Priority
+        } else if first.2 != second.2 {
+            Self::Specificity
+        } else if first.3 != second.3 {
+            Self::Strictness
+        } else {
+            Self::Id
+        }
+    }
+}
+
+impl Settled {
+    /// The verdict that decided: `None` when a guard, a denial without a verdict, or nothing did.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Verdict> {
+        let matched = self.matched.as_ref()?;
+        self.verdicts.iter().find(|verdict| Arc::ptr_eq(&verdict.rule, matched))
+    }
 }
 
 /// A verdict's place in the order of combining.
@@ -58,10 +104,11 @@ pub fn settle(
         }
     }
     let permitting = reasons_of(&verdicts);
-    match deciding.filter(|_| denials.is_empty()) {
+    let settled = match deciding.filter(|_| denials.is_empty()) {
         Some(verdict) => decided(&verdict.rule, &verdicts, permitting, defaults),
         None => denied(denials, permitting, &verdicts),
-    }
+    };
+    Settled { verdicts, ..settled }
 }
 
 /// A deny, or a restrictive rule that could not be evaluated: both deny.
@@ -171,6 +218,7 @@ fn decided(rule: &Arc<Rule>, verdicts: &[Verdict], reasons: Vec<Reason>, default
         approval: (decision == Decision::RequireApproval)
             .then(|| rule.approval.clone().unwrap_or_else(terms)),
         retry_after_ms: throttled.then(|| rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)),
+        verdicts: Vec::new(),
     }
 }
 
@@ -190,5 +238,6 @@ fn denied(mut denials: Vec<Reason>, others: Vec<Reason>, verdicts: &[Verdict]) -
         constraints: Constraints::default(),
         approval: None,
         retry_after_ms: None,
+        verdicts: Vec::new(),
     }
 }

@@ -155,7 +155,7 @@ pub(crate) enum FileKind {
     Tools,
     /// `policies/*.{cedar,dogwood,rego}`.
     Policy(Language),
-    /// `tests/*.yaml`: read by the tests' runner, not here.
+    /// `tests/*.yaml`: they decide nothing.
     Tests,
     /// A folder this version knows of but cannot enforce.
     Later,
@@ -185,9 +185,9 @@ impl FileKind {
             "policies" if !name.contains('/') => {
                 Some(Language::of(name).map_or(Self::Misplaced, Self::Policy))
             }
-            "tests" => Some(Self::Tests),
+            "tests" if yaml => Some(Self::Tests),
             "limits" | "agents" | "data" => Some(Self::Later),
-            "rules" | "contracts" | "tools" | "policies" => Some(Self::Misplaced),
+            "rules" | "contracts" | "tools" | "policies" | "tests" => Some(Self::Misplaced),
             _ => None,
         }
     }

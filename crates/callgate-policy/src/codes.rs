@@ -96,6 +96,10 @@ codes! {
     RepeatedTool "CG0501" Error "a tool stands twice in the catalogue";
     BadSchema "CG0502" Error "a tool that cannot be read";
     DecidesNothing "CG0601" Error "a bundle that decides nothing";
+    BadMoment "CG1001" Error "a text that cannot be a moment in time";
+    BadRequest "CG1002" Error "a test whose request is none";
+    BadTest "CG1003" Error "a test that cannot be played";
+    UnknownRule "CG1004" Error "a test names a rule that the bundle does not have";
 }
 
 #[cfg(test)]

@@ -112,6 +112,14 @@ impl Module for Policies {
         self.engines.iter().map(|it| usize::try_from(count(it)).unwrap_or(usize::MAX)).sum()
     }
 
+    fn listed(&self) -> Vec<Arc<Rule>> {
+        let rules = self.engines.iter().flat_map(|installed| {
+            let count = installed.end.saturating_sub(installed.first);
+            (0..count).filter_map(|number| installed.engine.rule(number).cloned())
+        });
+        rules.collect()
+    }
+
     fn is_unconditional(&self, rule: &Rule) -> bool {
         let mut engines = self.engines.iter().map(|installed| &installed.engine);
         engines.any(|engine| engine.name() == rule.module && engine.is_unconditional(rule))

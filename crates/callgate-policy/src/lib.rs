@@ -11,16 +11,19 @@ mod condition;
 mod decode;
 mod diagnostic;
 mod engine;
+mod explain;
 mod language;
 mod lower;
 mod render;
 mod rules;
 mod schema;
 mod syntax;
+pub mod testing;
 
 pub use bundle::{ArchiveError, Bundle, is_bundle_file};
 pub use codes::{Code, Severity};
 pub use diagnostic::{Diagnostic, Place, Report};
+pub use explain::{Considered, Contribution, Explanation, Matched, Origin, Reached};
 pub use schema::json_schemas;
 
 use callgate_core::snapshot::Snapshot;
@@ -28,7 +31,7 @@ use callgate_core::snapshot::Snapshot;
 /// All problems of a bundle, warnings too.
 #[must_use]
 pub fn check(bundle: &Bundle) -> Report {
-    lower::lower(bundle).1
+    lower::build(bundle).report
 }
 
 /// Compiles a bundle: succeeds exactly when [`check`] reports no error.
@@ -36,6 +39,6 @@ pub fn check(bundle: &Bundle) -> Report {
 /// # Errors
 /// The report that [`check`] gives.
 pub fn compile(bundle: &Bundle) -> Result<Snapshot, Report> {
-    let (snapshot, report) = lower::lower(bundle);
-    snapshot.ok_or(report)
+    let built = lower::build(bundle);
+    built.snapshot.ok_or(built.report)
 }

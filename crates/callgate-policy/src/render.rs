@@ -82,7 +82,7 @@ impl Diagnostic {
 }
 
 /// Text without characters that could play tricks on a terminal; tabs become spaces.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -6,6 +6,7 @@ use crate::decode::{Shape, with};
 use crate::language::contracts::ContractsFile;
 use crate::language::rules::RulesFile;
 use crate::language::settings::SettingsFile;
+use crate::language::tests::TestsFile;
 
 /// The schemas (JSON Schema 2020-12) by file name: `rules.schema.json` and so on. Each accepts all
 /// that `check` accepts of its file kind, and refuses unknown keys and wrong types as `check` does.
@@ -15,6 +16,7 @@ pub fn json_schemas() -> Vec<(&'static str, String)> {
         ("callgate.schema.json", document("callgate.yaml", SettingsFile::schema())),
         ("contracts.schema.json", document("contracts/*.yaml", ContractsFile::schema())),
         ("rules.schema.json", document("rules/*.yaml", RulesFile::schema())),
+        ("tests.schema.json", document("tests/*.yaml", TestsFile::schema())),
     ]
 }
 

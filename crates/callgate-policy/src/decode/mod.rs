@@ -10,6 +10,7 @@ pub(crate) use fields::Fields;
 pub(crate) use record::{key, with};
 pub(crate) use shapes::{
     Condition, Duration, Flag, List, NameText, OneOrList, Patterns, Prose, Switch, Version, Whole, Word,
+    duration_ms,
 };
 
 use serde_json::Value as Json;

@@ -187,7 +187,7 @@ impl Shape for Duration {
 }
 
 /// Reads `1h30m`: units once each, from the longest to the shortest.
-fn duration_ms(text: &str) -> Option<u64> {
+pub(crate) fn duration_ms(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 5] =
         [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let (mut rest, mut total, mut units) = (text, 0u64, UNITS.iter());

@@ -8,6 +8,7 @@ pub(crate) mod contracts;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod steps;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,8 +20,10 @@ use crate::engine::{Engine, Policies};
 use crate::language::contracts::{ContractText, ContractsFile};
 use crate::language::rules::{RuleText, RulesFile};
 use crate::language::settings::SettingsFile;
+use crate::language::tests::TestsFile;
 use crate::rules::Rules;
 use crate::syntax::{self, MAX_BUNDLE, MAX_FILE, MAX_FILES, Node, SourceFile, Span};
+use crate::testing::{Case, plan};
 
 /// A decoded part and the file it stands in.
 pub(crate) struct Part<'a, T> {
@@ -42,6 +44,8 @@ struct Parts<'a> {
     tools: Vec<Part<'a, Node>>,
     /// Files in languages that have parsers of their own.
     policies: Vec<(Language, &'a SourceFile<'a>)>,
+    /// Test files that could be read without a problem.
+    tests: Vec<Part<'a, TestsFile>>,
 }
 
 /// What the rules of every language may refer to.
@@ -68,14 +72,40 @@ pub(super) struct Named<'a> {
     pub(super) what: &'static str,
 }
 
-/// Reads the whole bundle. There is a snapshot exactly when the report has no errors.
-pub(crate) fn lower(bundle: &Bundle) -> (Option<Snapshot>, Report) {
+/// What a bundle comes to.
+pub(crate) struct Built {
+    /// There is one exactly when the report has no errors.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// The bundle's tests.
+    pub(crate) tests: Vec<Case>,
+    pub(crate) report: Report,
+}
+
+/// Reads the whole bundle, tests included: what they say wrongly stops it, too.
+pub(crate) fn build(bundle: &Bundle) -> Built {
     let mut problems = Problems::default();
     let files: Vec<(FileKind, SourceFile<'_>)> = select(bundle, &mut problems);
-    let parts = decode(&files, &mut problems);
+    let mut parts = decode(&files, &mut problems);
+    let tests = std::mem::take(&mut parts.tests);
     let snapshot = assemble(bundle, &parts, &mut problems);
+    let tests = plan_tests(tests, snapshot.as_ref(), &mut problems);
     let sound = problems.errors() == 0;
-    (snapshot.filter(|_| sound), problems.into_report())
+    Built { snapshot: snapshot.filter(|_| sound), tests, report: problems.into_report() }
+}
+
+/// Makes the cases of all files. Which rules a test may name is known where the bundle is sound.
+fn plan_tests(
+    files: Vec<Part<'_, TestsFile>>,
+    snapshot: Option<&Snapshot>,
+    problems: &mut Problems,
+) -> Vec<Case> {
+    let rules = snapshot.map(|snapshot| {
+        let rules = snapshot.modules.iter().flat_map(|module| module.listed());
+        let contracts = snapshot.contracts.iter().map(|contract| contract.rule.clone());
+        rules.chain(contracts).map(|rule| rule.id.to_string()).collect()
+    });
+    let plan = |Part { file, text, .. }| plan(text, rules.as_ref(), &mut Sink { file, problems });
+    files.into_iter().flat_map(plan).collect()
 }
 
 /// The files that are read, within the limits.
@@ -99,7 +129,6 @@ fn file<'a>(path: &'a str, text: &'a str, problems: &mut Problems) -> Option<(Fi
     let kind = FileKind::of(path);
     let folder = path.split('/').next().unwrap_or(path);
     match kind {
-        Some(FileKind::Tests) => return None,
         Some(FileKind::Later) => {
             let message = format!("this version cannot enforce what is in `{folder}/`");
             problems
@@ -110,8 +139,8 @@ fn file<'a>(path: &'a str, text: &'a str, problems: &mut Problems) -> Option<(Fi
             problems
                 .whole(Code::Misplaced, path, "the file is not where or as a file of a bundle must be")
                 .help(
-                    "a bundle has `callgate.yaml`, `rules/*.yaml`, `contracts/*.yaml` and `tools/*.json`, \
-                     without further folders",
+                    "a bundle has `callgate.yaml`, `rules/*.yaml`, `contracts/*.yaml`, `tools/*.json` and \
+                     `tests/*.yaml`, without further folders",
                 );
         }
         Some(kind) if text.len() <= MAX_FILE => return Some((kind, SourceFile::new(path, text))),

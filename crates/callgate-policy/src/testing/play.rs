@@ -1,0 +1,105 @@
+//! One test, played: each request decided on the state that those before it left.
+
+use callgate_core::decide::{Ask, Decided, decide};
+use callgate_core::digest::Digest;
+use callgate_core::snapshot::Snapshot;
+use callgate_core::state::{Change, Delta, OutcomeDelta, SnapshotRef, State};
+
+use super::plan::Step;
+use super::{Case, Covered, StepFailure, TestDifference, TestResult, compare};
+use crate::explain::Explanation;
+
+/// The version a test's snapshot has in the log that it stands for.
+const VERSION: u64 = 1;
+
+/// A log in memory: only the state it folds to, and how long it is.
+struct Log {
+    state: State,
+    size: u64,
+}
+
+/// Plays a test and notes which rules spoke.
+pub(super) fn play(snapshot: &Snapshot, case: &Case, coverage: &mut [Covered]) -> TestResult {
+    let mut log = Log { state: State::default(), size: 0 };
+    let activated = SnapshotRef { digest: snapshot.digest.to_string(), version: VERSION };
+    let begins = case.steps.first().map_or(0, |step| step.now_ms);
+    log.push(Change::SnapshotActivated(activated), begins);
+    let mut failures = Vec::new();
+    for (number, step) in (1usize..).zip(&case.steps) {
+        let (decided, differences) = log.step(snapshot, case, step);
+        cover(&decided, coverage);
+        if !differences.is_empty() {
+            failures.push(StepFailure {
+                step: case.is_session.then_some(number),
+                source: step.source.clone(),
+                differences,
+                explanation: Explanation::of(snapshot, &decided),
+            });
+        }
+    }
+    TestResult {
+        file: case.source.file.to_string(),
+        name: case.name.clone(),
+        source: case.source.clone(),
+        decisions: case.steps.len(),
+        failures,
+    }
+}
+
+impl Log {
+    /// Folds in a change, as the gate does when its receipt is durable; gives the receipt's index.
+    fn push(&mut self, change: Change, now_ms: i64) -> u64 {
+        let index = self.size;
+        // Nothing a decision consults depends on a receipt's bytes, so its place stands for them.
+        let payload = Digest::of(&index.to_be_bytes());
+        self.state.apply(index, payload.as_bytes(), &Delta { change, now_ms });
+        self.size = index.saturating_add(1);
+        index
+    }
+
+    fn step(&mut self, snapshot: &Snapshot, case: &Case, step: &Step) -> (Decided, Vec<TestDifference>) {
+        let request = match &step.ask {
+            Ask::Request(request) => Some(request.as_ref()),
+            Ask::Malformed(_) => None,
+        };
+        let facts = self.state.facts(request, case.credential.clone(), step.now_ms);
+        let decided = decide(snapshot, step.ask.clone(), &facts);
+        let mut differences = compare::differences(&step.expect, &decided.settled);
+        let mut effects = decided.effects.clone();
+        effects.snapshot = VERSION;
+        let index = self.push(Change::Decision(effects), step.now_ms);
+        if let Some(status) = step.outcome {
+            differences.extend(self.close(index, status, step.now_ms));
+        }
+        (decided, differences)
+    }
+
+    /// Records the outcome of an action, which only one that was allowed has.
+    fn close(&mut self, decision: u64, status: &'static str, now_ms: i64) -> Option<TestDifference> {
+        let Some(open) = self.state.open_action(decision) else {
+            return Some(TestDifference {
+                field: "outcome",
+                expected: status.to_owned(),
+                actual: "the action was not allowed, so it did not run".to_owned(),
+            });
+        };
+        let key = open.key.clone();
+        let version = self.state.session(&key).map_or(0, |session| session.version);
+        self.push(Change::Outcome(OutcomeDelta { decision, key, version }), now_ms);
+        None
+    }
+}
+
+/// Counts the rules that matched and could be evaluated, and the contracts that permitted or denied.
+fn cover(decided: &Decided, coverage: &mut [Covered]) {
+    let settled = &decided.settled;
+    let verdict = |id: &str| settled.verdicts.iter().find(|verdict| &*verdict.rule.id == id);
+    for covered in coverage {
+        let spoke = match verdict(&covered.rule) {
+            Some(verdict) => verdict.error.is_none(),
+            // A contract that denies gives reasons and no verdict.
+            None => settled.reasons.iter().any(|reason| reason.rule.as_deref() == Some(&*covered.rule)),
+        };
+        covered.decisions = covered.decisions.saturating_add(usize::from(spoke));
+    }
+}
