@@ -32,5 +32,5 @@ pub use identity::{Identity, ORIGIN_PREFIX};
 pub use keys::{ApiKeySecret, KeyRecord};
 pub use outcome::{OutcomeReport, OutcomeStatus};
 pub use permit::{Enforcement, Permit, PermitRefused};
-pub use rehearse::rehearse;
+pub use rehearse::{explain, rehearse};
 pub use reply::{ApprovalReply, OutcomeReply, ReasonReply, ReceiptReply, Reply};

@@ -3,11 +3,12 @@
 //! The same `decide`, on a session and nonces that nobody has seen. There is no log, so there is no receipt and no
 //! permission.
 
-use callgate_core::decide::{Ask, decide};
+use callgate_core::decide::{Ask, Decided, decide};
 use callgate_core::facts::Facts;
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
+use callgate_policy::Explanation;
 
 use crate::Credential;
 use crate::reply::Reply;
@@ -18,11 +19,21 @@ const UNPUBLISHED: &str = "unpublished";
 /// Decides the wire form of a request as if it were the first in its session.
 #[must_use]
 pub fn rehearse(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms: i64) -> Reply {
+    let decided = decided(snapshot, request, credential, now_ms);
+    Reply::new(&decided, UNPUBLISHED, &snapshot.digest.to_string(), now_ms, None)
+}
+
+/// Decides like [`rehearse`], and explains that decision.
+#[must_use]
+pub fn explain(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms: i64) -> Explanation {
+    Explanation::of(snapshot, &decided(snapshot, request, credential, now_ms))
+}
+
+fn decided(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms: i64) -> Decided {
     let ask = match Request::parse(request, &Limits::REQUEST) {
         Ok(request) => Ask::Request(Box::new(request)),
         Err(problem) => Ask::Malformed(problem.to_string()),
     };
     let facts = Facts { credential: credential.clone(), now_ms, nonce_used: false, session: None };
-    let decided = decide(snapshot, ask, &facts);
-    Reply::new(&decided, UNPUBLISHED, &snapshot.digest.to_string(), now_ms, None)
+    decide(snapshot, ask, &facts)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use callgate_core::decide::{Ask, decide};
+use callgate_core::decide::{Ask, Decided, decide};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
@@ -14,6 +14,7 @@ use callgate_core::state::{Change, Delta, State};
 use callgate_log::Statement;
 use callgate_log::hash::sha256;
 use callgate_log::statement::{Body, Decision};
+use callgate_policy::Explanation;
 use callgate_store::{Keyring, StoredReceipt};
 use serde_json::Value;
 
@@ -49,6 +50,12 @@ pub struct Difference {
     pub replayed: String,
 }
 
+/// A decision made again, and the version of the snapshot that made it.
+struct Redecided {
+    decided: Decided,
+    version: String,
+}
+
 /// Replays receipts in log order.
 #[derive(Debug, Default)]
 pub struct Replay {
@@ -71,13 +78,31 @@ impl Replay {
 
     /// Replays the next receipt; call it for every receipt of the log, in order.
     pub fn push(&mut self, receipt: &StoredReceipt, keyring: &Keyring) -> Replayed {
+        self.push_decided(receipt, keyring).0
+    }
+
+    /// As [`Self::push`], and explains the decision from the evaluation that replayed it. There is an
+    /// explanation exactly when it was decided again to the same bytes.
+    pub fn explain(&mut self, receipt: &StoredReceipt, keyring: &Keyring) -> (Replayed, Option<Explanation>) {
+        let (replayed, decided) = self.push_decided(receipt, keyring);
+        let decided = decided.filter(|_| replayed == Replayed::Same);
+        let explanation = decided.and_then(|Redecided { decided, version }| {
+            self.snapshots.get(&version).map(|snapshot| Explanation::of(snapshot, &decided))
+        });
+        (replayed, explanation)
+    }
+
+    fn push_decided(&mut self, receipt: &StoredReceipt, keyring: &Keyring) -> (Replayed, Option<Redecided>) {
         let payload_sha256 = sha256(&receipt.payload).into_bytes();
         let delta: Delta = match serde_json::from_slice(&receipt.delta) {
             Ok(delta) => delta,
-            Err(e) => return Replayed::Unreadable(format!("its state change cannot be read: {e}")),
+            Err(e) => {
+                return (Replayed::Unreadable(format!("its state change cannot be read: {e}")), None);
+            }
         };
-        let replayed =
-            self.replay(receipt, &payload_sha256, &delta, keyring).unwrap_or_else(Replayed::Unreadable);
+        let replayed = self
+            .replay(receipt, &payload_sha256, &delta, keyring)
+            .unwrap_or_else(|problem| (Replayed::Unreadable(problem), None));
         self.state.apply(receipt.index, &payload_sha256, &delta);
         replayed
     }
@@ -88,7 +113,7 @@ impl Replay {
         payload_sha256: &[u8; 32],
         delta: &Delta,
         keyring: &Keyring,
-    ) -> Result<Replayed, String> {
+    ) -> Result<(Replayed, Option<Redecided>), String> {
         let statement = Statement::parse(&receipt.payload).map_err(|e| e.to_string())?;
         if let Change::SnapshotActivated(activated) = &delta.change {
             let attachment = vault::open(keyring, &receipt.attachment, payload_sha256)?;
@@ -98,9 +123,9 @@ impl Replay {
             }
             self.snapshots.insert(format!("v{}", activated.version), snapshot);
         }
-        let Body::Decision(decision) = statement.body() else { return Ok(Replayed::NotADecision) };
+        let Body::Decision(decision) = statement.body() else { return Ok((Replayed::NotADecision, None)) };
         match vault::open(keyring, &receipt.attachment, payload_sha256)? {
-            Attachment::Erased => Ok(Replayed::Erased),
+            Attachment::Erased => Ok((Replayed::Erased, None)),
             Attachment::Record(record) => self.redecide(&record, decision, delta, receipt),
             Attachment::Plain(_) | Attachment::Empty => Err("its request is not beside it".to_owned()),
         }
@@ -112,7 +137,7 @@ impl Replay {
         recorded: &Decision,
         delta: &Delta,
         receipt: &StoredReceipt,
-    ) -> Result<Replayed, String> {
+    ) -> Result<(Replayed, Option<Redecided>), String> {
         let Change::Decision(effects) = &delta.change else {
             return Err("its state change is not a decision's".to_owned());
         };
@@ -147,7 +172,9 @@ impl Replay {
         if payload != receipt.payload {
             differences.extend(fields_that_differ(&receipt.payload, &payload));
         }
-        Ok(if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) })
+        let replayed =
+            if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) };
+        Ok((replayed, Some(Redecided { decided, version: version.clone() })))
     }
 
     /// The session facts must be those the log folds to at this place.

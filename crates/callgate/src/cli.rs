@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{check, completions, decide, demo, keys, log, mcp, serve};
+use crate::commands::{check, completions, decide, demo, explain, keys, log, mcp, serve, test};
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
 
@@ -29,6 +29,10 @@ pub(crate) enum Command {
     Decide(decide::Args),
     /// Find every problem of a bundle
     Check(check::Args),
+    /// Play a bundle's tests
+    Test(test::Args),
+    /// Say why a decision came out as it did
+    Explain(explain::Args),
     /// Read, verify and replay the log
     Log(log::Args),
     /// Make, list and revoke the keys of agents
@@ -51,6 +55,8 @@ impl Command {
             Self::Mcp(args) => mcp::run(args),
             Self::Decide(args) => decide::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Test(args) => test::run(&args),
+            Self::Explain(args) => explain::run(&args),
             Self::Log(args) => log::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),

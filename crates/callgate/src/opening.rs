@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
+use callgate_core::snapshot::Snapshot;
 use callgate_gate::clock::SystemClock;
 use callgate_gate::{Gate, GateOptions, OpenError, Opened, PublishError};
 use callgate_policy::Bundle;
@@ -12,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output;
+use crate::{files, output};
 
 /// Runs async work to its end. What blocks on standard input is left behind.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -84,4 +85,12 @@ impl Stop {
     pub(crate) async fn told(&mut self) {
         tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
     }
+}
+
+/// Compiles the bundle in a folder for a decision that no gate makes; says what is wrong with it.
+pub(crate) fn compile(dir: &Path) -> Result<Snapshot, Failure> {
+    callgate_policy::compile(&files::read_bundle(dir)?).map_err(|report| {
+        output::note(report.render().trim_end());
+        Failure::new(Exit::PolicyInvalid, "the bundle has errors, so it decides nothing; see above")
+    })
 }

@@ -9,7 +9,6 @@ use callgate_gate::clock::{Clock as _, SystemClock};
 use callgate_gate::{Asked, Credential, GateOptions, Reply};
 
 use crate::Outcome;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, Paint, moment, plain};
 use crate::{files, opening};
@@ -55,10 +54,7 @@ async fn receipted(args: &Args, request: Vec<u8>) -> Result<Reply, Failure> {
 
 fn dry(args: &Args, request: &[u8]) -> Result<Reply, Failure> {
     let dir = args.bundle.as_deref().ok_or_else(|| Failure::usage("give `--bundle DIR`"))?;
-    let snapshot = callgate_policy::compile(&files::read_bundle(dir)?).map_err(|report| {
-        output::note(report.render().trim_end());
-        Failure::new(Exit::PolicyInvalid, "the bundle has errors, so it decides nothing; see above")
-    })?;
+    let snapshot = opening::compile(dir)?;
     output::note(
         "dry run: no receipt, no state, and no permission to run anything; give `--data DIR` for a decision",
     );
