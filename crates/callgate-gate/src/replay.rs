@@ -172,8 +172,7 @@ impl Replay {
         if payload != receipt.payload {
             differences.extend(fields_that_differ(&receipt.payload, &payload));
         }
-        let replayed =
-            if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) };
+        let replayed = if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) };
         Ok((replayed, Some(Redecided { decided, version: version.clone() })))
     }
 

@@ -9,6 +9,7 @@ mod generate;
 mod hostile;
 mod laws;
 mod matching;
+mod playing;
 mod schemas;
 mod support;
 mod timing;

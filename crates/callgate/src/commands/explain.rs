@@ -71,7 +71,10 @@ fn rehearsed(bundle: &Path, request: &Path) -> Result<Explanation, Failure> {
 
 fn recorded(data: &Path, key: Option<&Path>, index: &Path) -> Result<Explanation, Failure> {
     let index: u64 = index.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Failure::usage(format!("`{}` is not the place of a receipt; write a number from 0 up", index.display()))
+        Failure::usage(format!(
+            "`{}` is not the place of a receipt; write a number from 0 up",
+            index.display()
+        ))
     })?;
     let evidence = Evidence::open(data)?;
     let keyring = evidence.keyring()?;
@@ -107,11 +110,12 @@ fn recorded(data: &Path, key: Option<&Path>, index: &Path) -> Result<Explanation
 fn refused(index: u64, replayed: &Replayed) -> Failure {
     match replayed {
         Replayed::NotADecision => Failure::usage(format!("receipt {index} is not of a decision")),
-        Replayed::Erased => {
-            Failure::usage(format!("the request of receipt {index} was erased, so it cannot be decided again"))
-        }
+        Replayed::Erased => Failure::usage(format!(
+            "the request of receipt {index} was erased, so it cannot be decided again"
+        )),
         Replayed::Differs(differences) => {
-            let fields: Vec<String> = differences.iter().map(|one| format!("`{}`", plain(&one.field))).collect();
+            let fields: Vec<String> =
+                differences.iter().map(|one| format!("`{}`", plain(&one.field))).collect();
             Failure::evidence(format!(
                 "receipt {index} was decided again, and {} came out differently; this explains nothing",
                 fields.join(", ")

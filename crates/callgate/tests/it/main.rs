@@ -20,3 +20,4 @@ mod mcp;
 mod printed;
 mod program;
 mod serving;
+mod testing;

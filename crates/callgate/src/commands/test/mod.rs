@@ -73,7 +73,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
 fn nothing(args: &Args, report: &TestReport) -> String {
     match &args.filter {
         Some(filter) if report.left_out > 0 => {
-            format!("no test has `{}` in its `file: name`; {} left out", plain(filter), number(report.left_out))
+            format!(
+                "no test has `{}` in its `file: name`; {} left out",
+                plain(filter),
+                number(report.left_out)
+            )
         }
         _ => "the bundle has no tests; write `tests/<name>.yaml`".to_owned(),
     }
@@ -110,7 +114,11 @@ fn human(args: &Args, report: &TestReport) -> Result<(), Failure> {
         0 => String::new(),
         count => format!(", {} left out", number(count)),
     };
-    output::line(&format!("\n{word} {}: {} passed, {failed} failed{left_out}", counted(all, "test"), all.saturating_sub(failed)))
+    output::line(&format!(
+        "\n{word} {}: {} passed, {failed} failed{left_out}",
+        counted(all, "test"),
+        all.saturating_sub(failed)
+    ))
 }
 
 /// A failure: what was expected, what came out, and why.
