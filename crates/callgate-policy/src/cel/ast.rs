@@ -31,7 +31,17 @@ pub(super) enum Form {
         operand: Box<Expr>,
         field: String,
     },
+    /// `operand.?field`.
+    OptionalSelect {
+        operand: Box<Expr>,
+        field: String,
+    },
     Index {
+        operand: Box<Expr>,
+        key: Box<Expr>,
+    },
+    /// `operand[?key]`.
+    OptionalIndex {
         operand: Box<Expr>,
         key: Box<Expr>,
     },
@@ -68,6 +78,15 @@ pub(super) enum Form {
     Choose(Box<[Expr; 3]>),
     List(Vec<Expr>),
     Map(Vec<(Expr, Expr)>),
+    /// `?value` among the elements of a list, or of `{?key: value}`: left out if it is none.
+    Maybe(Box<Expr>),
+    /// `operand.optMap(name, body)`; with `flat`, `optFlatMap`, whose body is optional itself.
+    Within {
+        operand: Box<Expr>,
+        name: String,
+        body: Box<Expr>,
+        flat: bool,
+    },
     Loop(Box<Loop>),
     /// `cel.bind(name, value, body)`.
     Bind {

@@ -8,6 +8,7 @@ use super::value::CelValue;
 pub struct Env {
     variables: Vec<(String, Type)>,
     container: String,
+    unchecked: bool,
 }
 
 impl Env {
@@ -33,6 +34,18 @@ impl Env {
     pub fn container(mut self, container: impl Into<String>) -> Self {
         self.container = container.into();
         self
+    }
+
+    /// Mistakes of type become errors of the evaluation: the specification's parse-only mode. For
+    /// conformance suites; rules are always checked.
+    #[must_use]
+    pub const fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    pub(super) const fn is_unchecked(&self) -> bool {
+        self.unchecked
     }
 
     /// The slot of `name`.

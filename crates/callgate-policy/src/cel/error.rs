@@ -103,6 +103,12 @@ pub enum EvalError {
     /// A condition whose value is not `true` or `false`.
     #[error("the condition is {0}, not bool")]
     NotBool(Kind),
+    /// `value()` of an optional that has none.
+    #[error("the optional is empty; write `orValue(…)` for what it then stands for")]
+    NoValue,
+    /// A mistake of type in an expression that was not checked.
+    #[error("{0}")]
+    Mistake(Box<str>),
     /// Values nested deeper than they can be compared.
     #[error("the values are nested too deep to be compared")]
     TooDeep,

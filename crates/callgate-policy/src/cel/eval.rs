@@ -3,11 +3,12 @@
 
 mod loops;
 mod operators;
+mod optional;
 
 use super::env::Lookup;
 use super::error::EvalError;
 use super::fuel::Fuel;
-use super::program::Node;
+use super::program::{Expect, Node};
 use super::value::{CelValue, Map};
 
 pub(super) use operators::values_equal;
@@ -33,8 +34,13 @@ pub(super) fn foldable(node: &Node) -> bool {
         Node::And(parts) | Node::Or(parts) | Node::List(parts) => parts.iter().all(Node::is_constant),
         Node::Map(entries) => entries.iter().all(|(key, value)| key.is_constant() && value.is_constant()),
         Node::Call { args, .. } => args.iter().all(Node::is_constant),
-        Node::Matches { text, .. } => text.is_constant(),
+        Node::Matches { text, .. } | Node::Glob { text, .. } => text.is_constant(),
+        Node::OptionalSelect { operand, .. } => operand.is_constant(),
+        Node::OptionalIndex { operand, key, .. } => operand.is_constant() && key.is_constant(),
         Node::Constant(_)
+        | Node::Maybe(_)
+        | Node::Within { .. }
+        | Node::Mistake(_)
         | Node::Written { .. }
         | Node::Variable { .. }
         | Node::Local(_)
@@ -65,6 +71,14 @@ impl<'a> Run<'a, '_> {
                 let operand = self.eval(operand)?;
                 expect.admit(select(&operand, field)?)
             }
+            Node::OptionalSelect { operand, field, expect } => {
+                let operand = self.eval(operand)?;
+                optional::select(&operand, field, *expect)
+            }
+            Node::OptionalIndex { operand, key, expect } => {
+                let (operand, key) = (self.eval(operand)?, self.eval(key)?);
+                self.optional_index(&operand, &key, *expect)
+            }
             Node::Has { operand, field } => self.has(operand, field),
             Node::Index { operand, key, expect } => {
                 let (operand, key) = (self.eval(operand)?, self.eval(key)?);
@@ -89,8 +103,15 @@ impl<'a> Run<'a, '_> {
                 CelValue::Str(text) => pattern.is_match(&text, self.fuel).map(CelValue::Bool),
                 other => Err(EvalError::WrongOperand { operation: "matches", found: other.kind() }),
             },
+            Node::Glob { text, glob } => match self.eval(text)? {
+                CelValue::Str(text) => glob.is_match(&text, self.fuel).map(CelValue::Bool),
+                other => Err(EvalError::WrongOperand { operation: "glob.matches", found: other.kind() }),
+            },
             Node::Loop(inner) => self.looping(inner),
             Node::Bind { value, body } => self.bind(value, body),
+            Node::Within { operand, body, flat } => self.within(operand, body, *flat),
+            Node::Maybe(inner) => self.eval(inner),
+            Node::Mistake(message) => Err(EvalError::Mistake(message.clone())),
         }
     }
 
@@ -102,6 +123,10 @@ impl<'a> Run<'a, '_> {
     fn has(&mut self, operand: &'a Node, field: &str) -> Outcome<'a> {
         match self.eval(operand)? {
             CelValue::Map(map) => Ok(CelValue::Bool(map.field(field).is_some())),
+            value @ CelValue::Optional(_) => {
+                let found = optional::select(&value, field, Expect::Anything)?;
+                Ok(CelValue::Bool(matches!(found, CelValue::Optional(Some(_)))))
+            }
             other => Err(EvalError::WrongOperand { operation: "has", found: other.kind() }),
         }
     }
@@ -121,6 +146,7 @@ impl<'a> Run<'a, '_> {
                 }
                 map.get(key).ok_or_else(|| missing(map, operand, key))
             }
+            CelValue::Optional(_) => self.optional_index(operand, key, Expect::Anything),
             _ => Err(super::number::mismatch("[]", operand, key)),
         }
     }
@@ -174,6 +200,7 @@ impl<'a> Run<'a, '_> {
 fn select<'a>(operand: &CelValue<'a>, field: &str) -> Outcome<'a> {
     match operand {
         CelValue::Map(map) => map.field(field).ok_or_else(|| EvalError::no_field(field)),
+        CelValue::Optional(_) => optional::select(operand, field, Expect::Anything),
         other => Err(EvalError::WrongOperand { operation: ".", found: other.kind() }),
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that are no calls: `has`, `cel.bind` and the loops, with the forms they stand for.
+//! Calls that are no calls: `has`, `cel.bind`, `optMap` and the loops, with the forms they stand for.
 
 use std::ops::Range;
 
@@ -70,4 +70,15 @@ pub(super) fn binding(args: Vec<Expr>, span: &Range<usize>) -> Result<Form, CelE
         }
         Err(_) => Err(CelError::new(span.clone(), "`cel.bind` takes a name, a value and an expression")),
     }
+}
+
+/// `operand.optMap(name, body)`.
+pub(super) fn within(
+    operand: Expr,
+    args: Vec<Expr>,
+    flat: bool,
+    span: &Range<usize>,
+) -> Result<Form, CelError> {
+    let [name, body] = <[Expr; 2]>::try_from(args).map_err(|_| not_a_name(span.clone()))?;
+    Ok(Form::Within { operand: Box::new(operand), name: variable(name)?, body: Box::new(body), flat })
 }

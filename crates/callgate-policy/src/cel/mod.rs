@@ -13,6 +13,7 @@
 
 mod ast;
 mod check;
+mod cidr;
 mod entries;
 mod env;
 mod error;
@@ -30,6 +31,7 @@ mod time;
 mod types;
 mod value;
 
+pub use cidr::Cidr;
 pub use entries::{Entries, Key, RepeatedKey};
 pub use env::{Env, Lookup};
 pub use error::{CelError, EvalError};

@@ -6,7 +6,7 @@ use super::ast::{Expr, Form, Literal, Order};
 use super::error::CelError;
 use super::fuel::Limits;
 use super::lexer::{Spanned, Token, tokens};
-use super::macros::{binding, loop_kind, looping, presence};
+use super::macros::{binding, loop_kind, looping, presence, within};
 use super::number::Arithmetic;
 
 /// Words that cannot name a variable or a function.
@@ -226,25 +226,30 @@ impl Parser {
             if self.accept(".") {
                 left = self.after_dot(start, left)?;
             } else if self.accept("[") {
-                if self.is("?") {
-                    return Err(self.optional_syntax());
-                }
-                let key = self.expression()?;
-                self.expect("]")?;
-                let below = left.height.max(key.height);
-                left =
-                    self.node(start, below, Form::Index { operand: Box::new(left), key: Box::new(key) })?;
+                left = self.indexed(start, left)?;
             } else {
                 return Ok(left);
             }
         }
     }
 
+    fn indexed(&mut self, start: usize, left: Expr) -> Parsed {
+        let optional = self.accept("?");
+        let key = self.expression()?;
+        self.expect("]")?;
+        let below = left.height.max(key.height);
+        let (operand, key) = (Box::new(left), Box::new(key));
+        let form = if optional { Form::OptionalIndex { operand, key } } else { Form::Index { operand, key } };
+        self.node(start, below, form)
+    }
+
     fn after_dot(&mut self, start: usize, left: Expr) -> Parsed {
-        if self.is("?") {
-            return Err(self.optional_syntax());
-        }
+        let optional = self.accept("?");
         let (field, callable) = self.selector()?;
+        if optional {
+            let height = left.height;
+            return self.node(start, height, Form::OptionalSelect { operand: Box::new(left), field });
+        }
         if callable && self.accept("(") {
             let args = self.expressions(")")?;
             return self.call(start, Some(left), field, false, args);
@@ -253,9 +258,15 @@ impl Parser {
         self.node(start, height, Form::Select { operand: Box::new(left), field })
     }
 
-    fn optional_syntax(&self) -> CelError {
-        CelError::new(self.span(), "optional fields are not part of the language")
-            .hint("write `has(a.b) ? a.b : other`")
+    /// An element of a list or the value of an entry; one that follows `?` is left out if it is none.
+    fn maybe(&mut self, optional: bool) -> Parsed {
+        let start = self.span().start;
+        let inner = self.expression()?;
+        if !optional {
+            return Ok(inner);
+        }
+        let height = inner.height;
+        self.node(start, height, Form::Maybe(Box::new(inner)))
     }
 
     /// A field name; one in backticks cannot be called.
@@ -274,10 +285,8 @@ impl Parser {
     fn expressions(&mut self, close: &'static str) -> Result<Vec<Expr>, CelError> {
         let mut found = Vec::new();
         while !self.accept(close) {
-            if self.is("?") {
-                return Err(self.optional_syntax());
-            }
-            found.push(self.expression()?);
+            let optional = close == "]" && self.accept("?");
+            found.push(self.maybe(optional)?);
             if !self.accept(",") {
                 self.expect(close)?;
                 break;
@@ -355,12 +364,10 @@ impl Parser {
     fn map(&mut self, start: usize) -> Parsed {
         let mut entries = Vec::new();
         while !self.accept("}") {
-            if self.is("?") {
-                return Err(self.optional_syntax());
-            }
+            let optional = self.accept("?");
             let key = self.expression()?;
             self.expect(":")?;
-            let value = self.expression()?;
+            let value = self.maybe(optional)?;
             entries.push((key, value));
             if !self.accept(",") {
                 self.expect("}")?;
@@ -386,6 +393,9 @@ impl Parser {
             (None, "has") => presence(args, &span)?,
             (Some(Expr { form: Form::Name { name: space, .. }, .. }), "bind") if space == "cel" => {
                 binding(args, &span)?
+            }
+            (Some(operand), "optMap" | "optFlatMap") if args.len() == 2 => {
+                within(operand, args, name == "optFlatMap", &span)?
             }
             (Some(range), method) => match loop_kind(method, args.len()) {
                 Some(kind) => looping(kind, range, args, &span)?,

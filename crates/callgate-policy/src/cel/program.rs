@@ -12,7 +12,7 @@ use super::env::{Env, Lookup};
 use super::error::{CelError, EvalError};
 use super::eval;
 use super::fuel::{Fuel, Limits};
-use super::functions::{Callable, pattern::Pattern};
+use super::functions::{Callable, glob::Glob, pattern::Pattern};
 use super::number::Arithmetic;
 use super::parser::parse;
 use super::types::{Kind, Type};
@@ -118,7 +118,18 @@ pub(super) enum Node {
         operand: Box<Node>,
         field: Box<str>,
     },
+    /// The field as an optional; of an operand that may be optional itself.
+    OptionalSelect {
+        operand: Box<Node>,
+        field: Box<str>,
+        expect: Expect,
+    },
     Index {
+        operand: Box<Node>,
+        key: Box<Node>,
+        expect: Expect,
+    },
+    OptionalIndex {
         operand: Box<Node>,
         key: Box<Node>,
         expect: Expect,
@@ -151,11 +162,25 @@ pub(super) enum Node {
         text: Box<Node>,
         pattern: Box<Pattern>,
     },
+    Glob {
+        text: Box<Node>,
+        glob: Box<Glob>,
+    },
     Loop(Box<Loop>),
     Bind {
         value: Box<Node>,
         body: Box<Node>,
     },
+    /// Only among the elements of a list or the values of a map: left out if it is none.
+    Maybe(Box<Node>),
+    /// `optMap` or, if `flat`, `optFlatMap`; the value is the next local.
+    Within {
+        operand: Box<Node>,
+        body: Box<Node>,
+        flat: bool,
+    },
+    /// A mistake that an unchecked program meets when it runs.
+    Mistake(Box<str>),
 }
 
 /// A loop; its variables are the next one or two locals.

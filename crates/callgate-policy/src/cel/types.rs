@@ -33,6 +33,12 @@ pub enum Kind {
     Map,
     /// `type`.
     Type,
+    /// `optional_type`: a value or none.
+    Optional,
+    /// `net.IP`: an address.
+    Ip,
+    /// `net.CIDR`: an address with the length of its network's prefix.
+    Cidr,
 }
 
 impl Kind {
@@ -53,12 +59,15 @@ impl Kind {
             Self::List => "list",
             Self::Map => "map",
             Self::Type => "type",
+            Self::Optional => "optional_type",
+            Self::Ip => "net.IP",
+            Self::Cidr => "net.CIDR",
         }
     }
 
     /// The kind a name in an expression denotes.
     pub(super) fn named(name: &str) -> Option<Self> {
-        const ALL: [Kind; 13] = [
+        const ALL: [Kind; 16] = [
             Kind::Null,
             Kind::Bool,
             Kind::Int,
@@ -72,6 +81,9 @@ impl Kind {
             Kind::List,
             Kind::Map,
             Kind::Type,
+            Kind::Optional,
+            Kind::Ip,
+            Kind::Cidr,
         ];
         ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -87,6 +99,9 @@ impl fmt::Display for Kind {
             Self::Null => "null",
             Self::Timestamp => "timestamp",
             Self::Duration => "duration",
+            Self::Optional => "optional",
+            Self::Ip => "ip",
+            Self::Cidr => "cidr",
             other => other.name(),
         })
     }
@@ -109,6 +124,8 @@ pub enum Type {
     Map(Arc<Type>, Arc<Type>),
     /// A map with named fields.
     Object(Arc<ObjectType>),
+    /// A value of the type, or none.
+    Optional(Arc<Type>),
 }
 
 /// A map with string keys, of which some are declared.
@@ -152,6 +169,17 @@ impl Type {
     pub const DURATION: Self = Self::Plain(Kind::Duration);
     /// `type`.
     pub const TYPE: Self = Self::Plain(Kind::Type);
+
+    /// `ip`.
+    pub const IP: Self = Self::Plain(Kind::Ip);
+    /// `cidr`.
+    pub const CIDR: Self = Self::Plain(Kind::Cidr);
+
+    /// `optional(inner)`.
+    #[must_use]
+    pub fn optional(inner: Self) -> Self {
+        Self::Optional(Arc::new(inner))
+    }
 
     /// `list(element)`.
     #[must_use]
@@ -201,6 +229,7 @@ impl Type {
             Self::Plain(kind) => Some(*kind),
             Self::List(_) => Some(Kind::List),
             Self::Map(..) | Self::Object(_) => Some(Kind::Map),
+            Self::Optional(_) => Some(Kind::Optional),
             Self::Dyn | Self::Never | Self::Nullable(_) => None,
         }
     }
@@ -215,7 +244,7 @@ impl Type {
             }
             (Self::Nullable(a), b) | (b, Self::Nullable(a)) => a.comparable(b.present()),
             (Self::Plain(a), Self::Plain(b)) => a == b || (a.is_number() && b.is_number()),
-            (Self::List(a), Self::List(b)) => a.comparable(b),
+            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.comparable(b),
             (Self::Map(ak, av), Self::Map(bk, bv)) => ak.comparable(bk) && av.comparable(bv),
             (Self::Object(_), Self::Object(_)) => true,
             (Self::Object(_), Self::Map(key, _)) | (Self::Map(key, _), Self::Object(_)) => {
@@ -234,6 +263,7 @@ impl Type {
             (Self::Plain(Kind::Null), other) | (other, Self::Plain(Kind::Null)) => other.clone().nullable(),
             (Self::Nullable(a), b) | (b, Self::Nullable(a)) => a.join(b.present()).nullable(),
             (Self::List(a), Self::List(b)) => Self::list(a.join(b)),
+            (Self::Optional(a), Self::Optional(b)) => Self::optional(a.join(b)),
             (Self::Map(ak, av), Self::Map(bk, bv)) => Self::map(ak.join(bk), av.join(bv)),
             _ => Self::Dyn,
         }
@@ -250,6 +280,7 @@ impl fmt::Display for Type {
             Self::List(element) => write!(f, "list({element})"),
             Self::Map(key, value) => write!(f, "map({key}, {value})"),
             Self::Object(_) => f.write_str("object"),
+            Self::Optional(inner) => write!(f, "optional({inner})"),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Values while an expression runs: borrowed from the request or the program wherever that is possible.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use callgate_core::decimal::Decimal;
 use callgate_core::value::{self as json, Value};
 
+use super::cidr::Cidr;
 use super::entries::{Entries, Key};
 use super::types::Kind;
 
@@ -39,6 +41,12 @@ pub enum CelValue<'a> {
     Map(Map<'a>),
     /// A type as a value.
     Type(Kind),
+    /// A value or none.
+    Optional(Option<Arc<Self>>),
+    /// An address.
+    Ip(IpAddr),
+    /// An address with the length of its network's prefix.
+    Cidr(Cidr),
 }
 
 /// Text, borrowed or shared.
@@ -141,6 +149,9 @@ impl<'a> CelValue<'a> {
             Self::List(_) => Kind::List,
             Self::Map(_) => Kind::Map,
             Self::Type(_) => Kind::Type,
+            Self::Optional(_) => Kind::Optional,
+            Self::Ip(_) => Kind::Ip,
+            Self::Cidr(_) => Kind::Cidr,
         }
     }
 
@@ -154,6 +165,11 @@ impl<'a> CelValue<'a> {
 
     pub(super) fn list(items: Vec<Self>) -> Self {
         Self::List(List::Shared(items.into()))
+    }
+
+    /// `optional.of(value)`, or none.
+    pub(super) fn optional(inner: Option<Self>) -> Self {
+        Self::Optional(inner.map(Arc::new))
     }
 
     pub(super) fn map(entries: Entries<'a>) -> Self {
@@ -184,6 +200,11 @@ impl<'a> CelValue<'a> {
                 CelValue::map(Entries::from_pairs(pairs).unwrap_or_default())
             }
             Self::Type(kind) => CelValue::Type(kind),
+            Self::Optional(inner) => {
+                CelValue::Optional(inner.map(|inner| Arc::new(Arc::unwrap_or_clone(inner).into_static())))
+            }
+            Self::Ip(address) => CelValue::Ip(address),
+            Self::Cidr(range) => CelValue::Cidr(range),
         }
     }
 

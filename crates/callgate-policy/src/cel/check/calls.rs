@@ -3,7 +3,7 @@
 use super::super::ast::Expr;
 use super::super::error::EvalError;
 use super::super::eval;
-use super::super::functions::{self, Definition, Style, pattern::Pattern};
+use super::super::functions::{self, Definition, Style, glob::Glob, pattern::Pattern};
 use super::super::names::nearest;
 use super::super::program::Node;
 use super::super::types::{Kind, Type};
@@ -11,7 +11,7 @@ use super::super::value::CelValue;
 use super::{Checker, Typed};
 
 /// Functions whose constant argument must be readable: a mistake in it is a mistake in the rule.
-const LITERALS: [&str; 3] = ["dec", "timestamp", "duration"];
+const LITERALS: [&str; 5] = ["dec", "timestamp", "duration", "ip", "cidr"];
 
 /// What `target.name(…)` may be besides a method of a value.
 enum Qualified {
@@ -47,7 +47,7 @@ impl Checker<'_> {
         };
         let nodes: Vec<Node> = typed.into_iter().map(|arg| arg.node).collect();
         match definition.name {
-            "matches" => self.matches(expr, nodes),
+            name @ ("matches" | "glob.matches") => self.matches(expr, name, nodes),
             name => self.applied(expr, name, definition, nodes, ty),
         }
     }
@@ -86,6 +86,12 @@ impl Checker<'_> {
         if definition.identity && args.len() == 1 {
             return args.pop().map_or_else(Typed::unknown, |node| Typed::new(node, ty));
         }
+        for (at, arg) in args.iter().enumerate() {
+            let checked = arg.constant().map_or(Ok(()), |value| functions::check_literal(name, at, &value));
+            if let Err(error) = checked {
+                return self.fail(expr.span.clone(), error.to_string(), None);
+            }
+        }
         let node = Node::Call { function: definition.call, args };
         if !eval::foldable(&node) || !self.errors.is_empty() {
             return Typed::new(node, ty);
@@ -100,7 +106,7 @@ impl Checker<'_> {
     }
 
     /// Patterns are compiled once, here; one that is not constant could not be.
-    fn matches(&mut self, expr: &Expr, args: Vec<Node>) -> Typed {
+    fn matches(&mut self, expr: &Expr, name: &'static str, args: Vec<Node>) -> Typed {
         let Ok([text, pattern]) = <[Node; 2]>::try_from(args) else { return Typed::unknown() };
         let Some(CelValue::Str(written)) = pattern.constant() else {
             if !self.errors.is_empty() {
@@ -109,7 +115,7 @@ impl Checker<'_> {
             let hint = "patterns are compiled when the rule is; write the pattern out, with `|` between alternatives";
             return self.fail(
                 expr.span.clone(),
-                "the pattern of `matches` is not constant",
+                format!("the pattern of `{name}` is not constant"),
                 Some(hint.to_owned()),
             );
         };
@@ -119,11 +125,13 @@ impl Checker<'_> {
             let hint = "join them with `|`, or split the rule".to_owned();
             return self.fail(expr.span.clone(), message, Some(hint));
         }
-        match Pattern::new(&written) {
-            Ok(compiled) => {
-                let node = Node::Matches { text: Box::new(text), pattern: Box::new(compiled) };
-                self.folded(node, Type::BOOL)
-            }
+        let text = Box::new(text);
+        let node = match name {
+            "matches" => Pattern::new(&written).map(|new| Node::Matches { text, pattern: Box::new(new) }),
+            _ => Glob::new(&written).map(|new| Node::Glob { text, glob: Box::new(new) }),
+        };
+        match node {
+            Ok(node) => self.folded(node, Type::BOOL),
             Err(message) => self.fail(expr.span.clone(), message, None),
         }
     }

@@ -94,6 +94,6 @@ fn elements(ty: &Type, two: bool) -> Option<(Type, Type)> {
             let value = object.fields.values().fold(undeclared, |ty, field| ty.join(&field.ty));
             (Type::STRING, value)
         }
-        Type::Plain(_) | Type::Nullable(_) => return None,
+        Type::Plain(_) | Type::Nullable(_) | Type::Optional(_) => return None,
     })
 }

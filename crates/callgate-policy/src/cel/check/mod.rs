@@ -2,8 +2,10 @@
 //! reported, constants folded.
 
 mod calls;
+mod fields;
 mod loops;
 mod operators;
+mod optional;
 mod reads;
 
 use std::ops::Range;
@@ -96,18 +98,31 @@ impl Typed {
 
 impl Checker<'_> {
     fn fail(&mut self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) -> Typed {
+        if self.env.is_unchecked() {
+            return Typed::new(Node::Mistake(message.into().into()), Type::Dyn);
+        }
         self.errors.push(CelError { span, message: message.into(), hint });
         // Null is a constant, and folding on it would report a second mistake for the same place.
         Typed::unknown()
     }
 
     fn check(&mut self, expr: &Expr) -> Typed {
+        let mut typed = self.form(expr);
+        if self.env.is_unchecked() {
+            typed.ty = Type::Dyn;
+        }
+        typed
+    }
+
+    fn form(&mut self, expr: &Expr) -> Typed {
         match &expr.form {
             Form::Literal(literal) => self.literal(expr, literal),
             Form::Name { name, rooted } => self.name(expr, name, *rooted),
             Form::Select { operand, field } => self.select(expr, operand, field),
             Form::Has { operand, field } => self.has(expr, operand, field),
-            Form::Index { operand, key } => self.index(expr, operand, key),
+            Form::OptionalSelect { operand, field } => self.optional_select(expr, operand, field),
+            Form::Index { operand, key } => self.index(expr, operand, key, false),
+            Form::OptionalIndex { operand, key } => self.index(expr, operand, key, true),
             Form::Call { name, rooted, target, args } => {
                 self.call(expr, name, *rooted, target.as_deref(), args)
             }
@@ -124,6 +139,8 @@ impl Checker<'_> {
             Form::Map(entries) => self.map(entries),
             Form::Loop(inner) => self.looping(expr, inner),
             Form::Bind { name, value, body } => self.bind(name, value, body),
+            Form::Maybe(inner) => self.maybe(inner),
+            Form::Within { operand, name, body, flat } => self.within(operand, name, body, *flat),
         }
     }
 
@@ -191,6 +208,9 @@ impl Checker<'_> {
             return typed;
         }
         let inner = self.check(operand);
+        if matches!(inner.ty, Type::Optional(_)) {
+            return self.optional_field(expr, inner, field);
+        }
         let Some(ty) = self.field_type(expr, &inner.ty, field) else { return Typed::unknown() };
         let path = inner.path.map(|path| self.reads.extend(&path, &format!(".{field}")));
         let node =
@@ -229,6 +249,7 @@ impl Checker<'_> {
                     None
                 }
             },
+            Type::Optional(inner) => self.field_type(expr, &inner.clone(), field),
             Type::Map(key, value) if key.comparable(&Type::STRING) => Some(value.as_ref().clone()),
             other => {
                 let message =
@@ -258,43 +279,6 @@ impl Checker<'_> {
             self.reads.extend(&path, &format!(".{field}"));
         }
         self.folded(Node::Has { operand: Box::new(inner.node), field: field.into() }, Type::BOOL)
-    }
-
-    fn index(&mut self, expr: &Expr, operand: &Expr, key: &Expr) -> Typed {
-        let inner = self.check(operand);
-        let key_typed = self.check(key);
-        let written = match key_typed.node.constant() {
-            Some(CelValue::Str(text)) => Some(text.to_string()),
-            _ => None,
-        };
-        let ty = match (inner.ty.present(), &written) {
-            (Type::Dyn | Type::Never, _) => Some(Type::Dyn),
-            (Type::List(element), _) => {
-                let fits = key_typed.ty.comparable(&Type::INT);
-                fits.then(|| element.as_ref().clone())
-            }
-            (Type::Map(wanted, value), _) => key_typed.ty.comparable(wanted).then(|| value.as_ref().clone()),
-            (Type::Object(_), Some(field)) => match self.field_type(expr, &inner.ty, field) {
-                Some(ty) => Some(ty),
-                None => return Typed::unknown(),
-            },
-            (Type::Object(_), None) => key_typed.ty.comparable(&Type::STRING).then_some(Type::Dyn),
-            _ => None,
-        };
-        let Some(ty) = ty else {
-            let message = format!("{} cannot be indexed by {}", inner.ty, key_typed.ty);
-            return self.fail(expr.span.clone(), message, None);
-        };
-        let step = written.map_or_else(|| "[]".to_owned(), |field| format!(".{field}"));
-        let path = inner.path.map(|path| self.reads.extend(&path, &step));
-        let node = Node::Index {
-            operand: Box::new(inner.node),
-            key: Box::new(key_typed.node),
-            expect: Expect::of(&ty),
-        };
-        let mut typed = self.folded(node, ty);
-        typed.path = path;
-        typed
     }
 
     /// The node, or its value if its parts are constant and it has one.

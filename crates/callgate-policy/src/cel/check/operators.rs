@@ -151,7 +151,7 @@ impl Checker<'_> {
             Type::List(element) => a.ty.comparable(element),
             Type::Map(key, _) => a.ty.comparable(key),
             Type::Object(_) => a.ty.comparable(&Type::STRING),
-            Type::Plain(_) | Type::Nullable(_) => false,
+            Type::Plain(_) | Type::Nullable(_) | Type::Optional(_) => false,
         };
         if !fits {
             let message = format!("{} cannot be in {}", a.ty, b.ty);

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::super::ast::Order;
+use super::super::cidr;
 use super::super::entries::{Entries, Key};
 use super::super::error::EvalError;
 use super::super::fuel::Fuel;
@@ -103,7 +104,10 @@ impl<'a> Run<'a, '_> {
     }
 
     pub(super) fn list(&mut self, items: &'a [Node]) -> Outcome<'a> {
-        let values = items.iter().map(|item| self.eval(item)).collect::<Result<Vec<_>, _>>()?;
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.extend(self.maybe(item)?);
+        }
         self.made(values)
     }
 
@@ -116,7 +120,8 @@ impl<'a> Run<'a, '_> {
     pub(super) fn map(&mut self, entries: &'a [(Node, Node)]) -> Outcome<'a> {
         let mut pairs = Vec::with_capacity(entries.len());
         for (key, value) in entries {
-            pairs.push((self.key(key)?, self.eval(value)?));
+            let key = self.key(key)?;
+            pairs.extend(self.maybe(value)?.map(|value| (key, value)));
         }
         self.entries(pairs)
     }
@@ -180,6 +185,12 @@ fn equal_below(
         (CelValue::Timestamp(a), CelValue::Timestamp(b)) => a == b,
         (CelValue::Duration(a), CelValue::Duration(b)) => a == b,
         (CelValue::Type(a), CelValue::Type(b)) => a == b,
+        (CelValue::Ip(a), CelValue::Ip(b)) => cidr::plain(*a) == cidr::plain(*b),
+        (CelValue::Cidr(a), CelValue::Cidr(b)) => a == b,
+        (CelValue::Optional(a), CelValue::Optional(b)) => match (a, b) {
+            (Some(a), Some(b)) => equal_below(a, b, fuel, deeper(depth)?)?,
+            (a, b) => a.is_none() && b.is_none(),
+        },
         (CelValue::Str(a), CelValue::Str(b)) => same_bytes(a.as_bytes(), b.as_bytes(), fuel)?,
         (CelValue::Bytes(a), CelValue::Bytes(b)) => same_bytes(a, b, fuel)?,
         (CelValue::List(a), CelValue::List(b)) => lists_equal(a, b, fuel, deeper(depth)?)?,

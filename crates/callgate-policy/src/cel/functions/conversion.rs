@@ -10,8 +10,8 @@ use super::super::number::{
 use super::super::time;
 use super::super::value::{CelValue, Octets};
 use super::{
-    Any, BOOL, BYTES, Callable, DECIMAL, DOUBLE, DURATION, Definition, INT, STR, Signature, Style, TIMESTAMP,
-    TYPE, UINT, define, sig, unsuited,
+    Any, BOOL, BYTES, CIDR, Callable, DECIMAL, DOUBLE, DURATION, Definition, INT, IP, STR, Signature, Style,
+    TIMESTAMP, TYPE, UINT, define, sig, unsuited,
 };
 
 pub(super) const TABLE: &[Definition] = &[
@@ -71,6 +71,8 @@ pub(super) const TABLE: &[Definition] = &[
             sig(&[TIMESTAMP], STR),
             sig(&[DURATION], STR),
             sig(&[TYPE], STR),
+            sig(&[IP], STR),
+            sig(&[CIDR], STR),
         ],
         to_string,
     ),
@@ -221,6 +223,8 @@ fn to_string<'a>(args: &[CelValue<'a>], fuel: &mut Fuel) -> Result<CelValue<'a>,
         [CelValue::Timestamp(nanos)] => time::timestamp_text(*nanos),
         [CelValue::Duration(nanos)] => time::duration_text(*nanos),
         [CelValue::Type(kind)] => kind.name().to_owned(),
+        [CelValue::Ip(address)] => address.to_string(),
+        [CelValue::Cidr(range)] => range.to_string(),
         _ => return Err(unsuited("string", args)),
     };
     fuel.burn_bytes(text.len())?;

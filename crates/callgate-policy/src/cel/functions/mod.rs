@@ -2,13 +2,24 @@
 //! again when it runs, spends fuel for what it touches, and is pure.
 
 mod bits;
+mod command;
 mod conversion;
+mod email;
+mod encode;
+mod format;
+pub(super) mod glob;
+mod json_path;
 mod list;
 mod math;
+mod network;
+mod optional;
+mod path;
 pub(super) mod pattern;
+mod sets;
 mod string;
 mod text;
 mod time;
+mod url;
 
 use super::error::EvalError;
 use super::fuel::Fuel;
@@ -57,9 +68,15 @@ pub(super) enum Shape {
     ListOf(Kind),
     /// A map or an object.
     Map,
+    /// Any type `T`; as a result, the one the arguments agree on.
+    Item,
+    /// `optional(T)`; as a result, of the type the arguments agree on.
+    OptionalT,
+    /// A list of lists of strings.
+    Table,
 }
 
-use Shape::{Any, ListOf, ListT, Map, Number, Of};
+use Shape::{Any, Item, ListOf, ListT, Map, Number, Of, OptionalT, Table};
 
 const BOOL: Shape = Of(Kind::Bool);
 const INT: Shape = Of(Kind::Int);
@@ -71,6 +88,8 @@ const BYTES: Shape = Of(Kind::Bytes);
 const TIMESTAMP: Shape = Of(Kind::Timestamp);
 const DURATION: Shape = Of(Kind::Duration);
 const TYPE: Shape = Of(Kind::Type);
+const IP: Shape = Of(Kind::Ip);
+const CIDR: Shape = Of(Kind::Cidr);
 
 const fn sig(takes: &'static [Shape], gives: Shape) -> Signature {
     Signature { takes, gives }
@@ -86,9 +105,26 @@ const fn define(
 }
 
 fn all() -> impl Iterator<Item = &'static Definition> {
-    [bits::TABLE, conversion::TABLE, list::TABLE, math::TABLE, string::TABLE, text::TABLE, time::TABLE]
-        .into_iter()
-        .flatten()
+    const TABLES: [&[Definition]; 17] = [
+        bits::TABLE,
+        command::TABLE,
+        conversion::TABLE,
+        email::TABLE,
+        encode::TABLE,
+        format::TABLE,
+        glob::TABLE,
+        json_path::TABLE,
+        list::TABLE,
+        math::TABLE,
+        network::TABLE,
+        optional::TABLE,
+        path::TABLE,
+        sets::TABLE,
+        string::TABLE,
+        text::TABLE,
+        url::TABLE,
+    ];
+    TABLES.into_iter().chain([time::TABLE]).flatten()
 }
 
 /// The function called `name` that may be called in this style.
@@ -144,6 +180,10 @@ impl Signature {
             Shape::Of(kind) => Type::Plain(kind),
             Shape::ListOf(kind) => Type::list(Type::Plain(kind)),
             Shape::ListT => Type::list(element),
+            Shape::Item if element == Type::Never => Type::Dyn,
+            Shape::Item => element,
+            Shape::OptionalT => Type::optional(element),
+            Shape::Table => Type::list(Type::list(Type::STRING)),
             Shape::Any | Shape::Number | Shape::Map => Type::Dyn,
         })
     }
@@ -153,10 +193,21 @@ impl Shape {
     /// Whether an argument of type `ty` may fit, and what it says of the element type.
     fn takes(&self, ty: &Type, element: &mut Type) -> bool {
         if ty.is_dynamic() {
+            if matches!((self, ty), (Self::Item | Self::OptionalT, Type::Dyn)) {
+                *element = Type::Dyn;
+            }
             return true;
         }
         match (self, ty.present()) {
             (Self::Any, _) => true,
+            (Self::Item, _) => {
+                *element = element.join(ty);
+                true
+            }
+            (Self::OptionalT, Type::Optional(inner)) => {
+                *element = element.join(inner);
+                true
+            }
             (Self::Of(kind), ty) => ty.may_be(*kind),
             (Self::Number, ty) => ty.kind().is_none_or(Kind::is_number),
             (Self::ListT, Type::List(inner)) => {
@@ -177,7 +228,26 @@ impl Shape {
             Self::ListT => "list".to_owned(),
             Self::ListOf(kind) => format!("list({kind})"),
             Self::Map => "map".to_owned(),
+            Self::Item => "T".to_owned(),
+            Self::OptionalT => "optional(T)".to_owned(),
+            Self::Table => "list(list(string))".to_owned(),
         }
+    }
+}
+
+/// Checks an argument that a rule writes out: a mistake in it is a mistake in the rule.
+pub(super) fn check_literal(name: &'static str, at: usize, value: &CelValue<'_>) -> Result<(), EvalError> {
+    match (name, at, value) {
+        ("path.under", 1, CelValue::Str(root)) => path::check_root(root),
+        ("cmd.has_flag", 1, CelValue::Str(flag)) => command::check_flag(flag),
+        ("json.path", 1, CelValue::Str(text)) => json_path::check_path(text),
+        ("url.host_in" | "email.domain_in", 1, CelValue::List(patterns)) => {
+            patterns.iter().try_for_each(|pattern| match &pattern {
+                CelValue::Str(pattern) => url::check_pattern(name, pattern),
+                _ => Ok(()),
+            })
+        }
+        _ => Ok(()),
     }
 }
 
