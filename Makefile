@@ -4,6 +4,7 @@
 #   make test    install what the tests need, and pass them
 #   make lint    formatting, lints, licences
 #   make bench   print figures beside their peers
+#   make conformance  the published suites of the policy languages
 #   make sim     the long simulation (minutes)
 
 CARGO  ?= cargo
@@ -23,7 +24,7 @@ NODE := $(shell command -v node 2>/dev/null)
 NPM  := $(shell command -v npm 2>/dev/null)
 PY   := $(shell command -v $(PYTHON) 2>/dev/null)
 
-.PHONY: run test lint bench sim ci demo-server interop-env test-rust test-docs test-interop fmt clean
+.PHONY: run test lint bench conformance sim ci demo-server interop-env test-rust test-docs test-interop fmt clean
 
 run: demo-server
 	$(CARGO) run --release --quiet --bin callgate -- demo
@@ -69,6 +70,11 @@ lint:
 bench: demo-server
 	$(CARGO) build --release --quiet --package callgate --package callgate-bench
 	./target/release/callgate-bench $(PART)
+
+# The published suites of the policy languages: make conformance SUITES=../shared/conformance [PART=cel].
+# Nothing of them is in this tree; without the folder it says what it skipped.
+conformance:
+	$(CARGO) run --quiet --package callgate-conformance -- $(PART) --suites "$(SUITES)" $(if $(FAILURES),--failures)
 
 sim:
 	CALLGATE_SIM_SEEDS=$(SEEDS) $(RUN_TESTS) --release --package callgate-store --test simulation
