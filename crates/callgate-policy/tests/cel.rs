@@ -10,7 +10,8 @@ use callgate_core::json;
 use callgate_core::value::Value;
 use callgate_policy::cel::{CelValue, Env, Fuel, Limits, Lookup, Program, Type, compile};
 
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
+    ("authors", include_str!("cel/authors.txt")),
     ("numbers", include_str!("cel/numbers.txt")),
     ("operators", include_str!("cel/operators.txt")),
     ("text", include_str!("cel/text.txt")),

@@ -182,6 +182,100 @@ fn inputs_nested_deeper_than_any_request_are_refused_not_followed() {
 }
 
 #[test]
+fn functions_for_authors_end_within_the_fuel_on_ten_megabytes() {
+    const TEXTS: [&str; 22] = [
+        "cmd.argv(a).size() > 0",
+        "cmd.commands(a).size() > 0",
+        "cmd.is_simple(a)",
+        "path.under(a, '/srv')",
+        "path.under('/srv', a)",
+        "path.normalize(a) == ''",
+        "path.is_plain(a)",
+        "url.host(a) == ''",
+        "url.path(a) == ''",
+        "url.is_plain(a)",
+        "url.host_in(a, ['example.com'])",
+        "email.domain(a) == ''",
+        "email.is_plain(a)",
+        "glob.matches(a, '**/*a*b*c*/{x,y}/**')",
+        "isIP(a) || ip(a).isLoopback()",
+        "cidr(a).containsIP(a)",
+        "base64.decode(a).size() > 0",
+        "base64.encode(bytes(a)).size() > 0",
+        "'%s%s%s'.format([a, a, a]).size() > 0",
+        "a.format([a]).size() > 0",
+        "json.path([a], a).size() > 0",
+        "sets.contains([a], [a + ''])",
+    ];
+    for unit in [
+        "/", "a/", "a ", "%2e", "\"", "'", "\\", "$", "\u{2024}", "a@b.", "1.", ":", "[", "\u{0}", "é", "{",
+        "%s",
+    ] {
+        let args = Args(Value::Str(unit.repeat((10 << 20) / unit.len())));
+        for text in TEXTS {
+            let mut fuel = Fuel::default();
+            let value = program(text).evaluate_bool(&args, &mut fuel);
+            assert!(value.is_err() || value == Ok(false), "{text} on {unit:?} gave {value:?}");
+        }
+    }
+}
+
+#[test]
+fn json_paths_over_wide_and_deep_values_end_within_the_fuel() {
+    on_a_small_stack(|| {
+        let mut deep = Value::Null;
+        for _ in 0..400 {
+            deep = Value::List(vec![deep]);
+        }
+        let wide = Value::List((0..1000).map(|_| Value::List((0..300).map(Value::Int).collect())).collect());
+        for value in [deep, wide] {
+            let args = Args(value);
+            for path in ["$..x", "$..*", "$..[*]..[*]..[*]", "$[*][*]", "$[::1][::1]"] {
+                let mut fuel = Fuel::default();
+                let program = program(&format!("json.path(a, '{path}').size() < 0"));
+                let value = program.evaluate_bool(&args, &mut fuel);
+                assert!(value.is_err() || value == Ok(false), "{path}: {value:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn optionals_and_new_syntax_nest_no_deeper_than_the_limits() {
+    on_a_small_stack(|| {
+        for (open, middle, close) in [
+            ("", "a", ".?b"),
+            ("", "a", "[?0]"),
+            ("[?", "a", "]"),
+            ("{?1:", "a", "}"),
+            ("a.optMap(x, ", "1", ")"),
+            ("optional.of(", "a", ")"),
+        ] {
+            for count in [200, 1000, 4000] {
+                let text = format!("{}{middle}{}", open.repeat(count), close.repeat(count));
+                let unbounded = Limits { source_bytes: usize::MAX, ..Limits::default() };
+                assert!(compile(&text, &env(), &unbounded).is_err(), "{open}{middle}{close} × {count}");
+            }
+            let text = format!("{}{middle}{}", open.repeat(50), close.repeat(50));
+            drop(
+                program(&text).evaluate(&Args(Value::Int(1)), &mut Fuel::default()).map(|value| value.kind()),
+            );
+        }
+    });
+}
+
+#[test]
+fn globs_cannot_grow_without_end() {
+    for text in [
+        format!("glob.matches(a, '{}')", "*a".repeat(300)),
+        format!("glob.matches(a, '{}')", "{a,b,c}".repeat(200)),
+    ] {
+        assert!(refusal(&text).contains("512 bytes"), "{text}");
+    }
+    drop(compile(&format!("glob.matches(a, '{}')", "**/".repeat(100)), &env(), &Limits::default()));
+}
+
+#[test]
 fn programs_are_shared_between_threads() {
     fn shared<T: Send + Sync + Clone>(_: &T) {}
     shared(&program("a == 1"));

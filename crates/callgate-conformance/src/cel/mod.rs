@@ -66,7 +66,8 @@ fn file_row(name: String, file: &Message) -> Row {
 }
 
 /// Names that only protocol buffers give.
-const MESSAGES: [&str; 8] = [
+const MESSAGES: [&str; 9] = [
+    "Value{",
     "TestAllTypes",
     "NestedTestAllTypes",
     "TestRequired",
