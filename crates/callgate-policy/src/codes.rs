@@ -96,6 +96,12 @@ codes! {
     RepeatedTool "CG0501" Error "a tool stands twice in the catalogue";
     BadSchema "CG0502" Error "a tool that cannot be read";
     DecidesNothing "CG0601" Error "a bundle that decides nothing";
+    BadRego "CG0801" Error "Rego that cannot be read";
+    RegoBuiltin "CG0802" Error "a Rego function that a decision may not use";
+    RegoHeader "CG0803" Error "a routing header that is not where it is read";
+    RegoSilent "CG0804" Error "a Rego package that decides nothing";
+    RegoRecursion "CG0805" Error "Rego rules that build on themselves";
+    RegoWrittenOut "CG0806" Error "an argument that a Rego policy must write out";
     BadMoment "CG1001" Error "a text that cannot be a moment in time";
     BadRequest "CG1002" Error "a test whose request is none";
     BadTest "CG1003" Error "a test that cannot be played";

@@ -14,6 +14,7 @@ mod engine;
 mod explain;
 mod language;
 mod lower;
+pub mod rego;
 mod render;
 mod rules;
 mod schema;

@@ -3,6 +3,7 @@
 
 mod contracts;
 mod dead;
+mod rego;
 mod rules;
 mod settings;
 mod tools;
@@ -221,13 +222,14 @@ fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Opti
 
 /// The languages that have files of their own.
 fn others<'a>(parts: &Parts<'a>, shared: &Shared<'_>, problems: &mut Problems) -> Vec<Lowered<'a>> {
-    let _ = shared;
-    for (_, file) in &parts.policies {
+    let of = |language| parts.policies.iter().filter(move |(of, _)| *of == language).map(|(_, file)| *file);
+    let lowered = vec![rego::lower(&of(Language::Rego).collect::<Vec<_>>(), shared, problems)];
+    for (_, file) in parts.policies.iter().filter(|(of, _)| *of != Language::Rego) {
         problems
             .whole(Code::Unsupported, file.path(), "this version cannot enforce what is in `policies/`")
             .help("remove the file; to ignore it would be dangerous");
     }
-    Vec::new()
+    lowered
 }
 
 /// Ids name rules and contracts in receipts, so no two may share one.

@@ -64,7 +64,7 @@ pub(super) fn lower<'a>(
     Some(draft)
 }
 
-fn names(list: Option<&Spanned<Vec<Spanned<Name>>>>) -> impl Iterator<Item = &Name> {
+pub(super) fn names(list: Option<&Spanned<Vec<Spanned<Name>>>>) -> impl Iterator<Item = &Name> {
     list.into_iter().flat_map(|list| &list.value).map(|name| &name.value)
 }
 
@@ -129,7 +129,7 @@ fn unrestricted(id: &Spanned<Name>, effect: Decision, sink: &mut Sink<'_>) {
     }
 }
 
-fn wants(patterns: Option<&Spanned<Vec<Spanned<Pattern>>>>) -> Vec<Want> {
+pub(super) fn wants(patterns: Option<&Spanned<Vec<Spanned<Pattern>>>>) -> Vec<Want> {
     patterns.into_iter().flat_map(|list| &list.value).map(|it| Want::new(it.value.clone())).collect()
 }
 
@@ -156,7 +156,7 @@ fn matcher(text: &RuleText) -> Matcher {
     }
 }
 
-fn lowered_tags(text: &TagsText) -> Tags {
+pub(super) fn lowered_tags(text: &TagsText) -> Tags {
     let list = |tags: &[Spanned<Name>]| {
         let mut tags: Vec<Name> = tags.iter().map(|tag| tag.value.clone()).collect();
         tags.sort();

@@ -7,7 +7,7 @@
 
 mod matcher;
 
-pub(crate) use matcher::{Field, LabelTest, Matcher, Tags, Want};
+pub(crate) use matcher::{Field, LabelTest, Match, Matcher, Tags, Trusted, Want};
 
 use std::sync::Arc;
 
@@ -21,13 +21,12 @@ use callgate_core::rule::{Outcome, Rule, Step, Verdict};
 
 use crate::condition::{Budget, Condition, Variables};
 use crate::engine::{Engine, Filing};
-use matcher::{Match, Trusted};
 
 /// The engine's name in traces.
 pub(crate) const NAME: &str = "rules";
 
 /// Why a constraining rule does not permit: it does not name exactly this.
-const RESEMBLES: &str =
+pub(crate) const RESEMBLES: &str =
     "the request only resembles what the rule names, so the rule constrains but does not permit";
 
 /// A rule in the form that is judged.

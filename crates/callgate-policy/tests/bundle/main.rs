@@ -10,6 +10,7 @@ mod hostile;
 mod laws;
 mod matching;
 mod playing;
+mod rego;
 mod schemas;
 mod support;
 mod timing;
