@@ -96,6 +96,13 @@ codes! {
     RepeatedTool "CG0501" Error "a tool stands twice in the catalogue";
     BadSchema "CG0502" Error "a tool that cannot be read";
     DecidesNothing "CG0601" Error "a bundle that decides nothing";
+    CedarSyntax "CG0701" Error "a Cedar policy that cannot be read";
+    CedarTemplate "CG0702" Error "a Cedar template";
+    CedarInvalid "CG0703" Error "a Cedar policy that does not fit the tools";
+    CedarDoubtful "CG0704" Warning "a Cedar policy that may not say what was meant";
+    CedarAnnotation "CG0705" Error "an annotation that cannot be read";
+    CedarTooMuch "CG0706" Error "a Cedar policy that is too large or too deep";
+    CedarGroup "CG0707" Error "a tool whose name is that of a group of actions";
     BadRego "CG0801" Error "Rego that cannot be read";
     RegoBuiltin "CG0802" Error "a Rego function that a decision may not use";
     RegoHeader "CG0803" Error "a routing header that is not where it is read";

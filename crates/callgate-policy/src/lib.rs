@@ -4,6 +4,8 @@
 //! a network. `docs/bundle.md` describes the language for people; [`json_schemas`] for editors.
 
 mod bundle;
+#[doc(hidden)]
+pub mod cedar;
 pub mod cel;
 mod codes;
 mod condition;
@@ -33,6 +35,14 @@ use callgate_core::snapshot::Snapshot;
 #[must_use]
 pub fn check(bundle: &Bundle) -> Report {
     lower::build(bundle).report
+}
+
+/// The Cedar schema that the bundle's policies are validated against, in Cedar's own schema syntax:
+/// one action for each tool of `tools/*.json`. Tools that cannot be read are left out; [`check`] says
+/// why.
+#[must_use]
+pub fn cedar_schema(bundle: &Bundle) -> String {
+    lower::cedar_schema(bundle)
 }
 
 /// Compiles a bundle: succeeds exactly when [`check`] reports no error.

@@ -1,6 +1,8 @@
 //! A bundle to a snapshot: files are parsed and decoded, the parts checked against each other, and
 //! lowered into what decides. One path for `check` and `compile`, which therefore cannot disagree.
 
+mod annotations;
+mod cedar;
 mod contracts;
 mod dead;
 mod rego;
@@ -222,14 +224,26 @@ fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Opti
 
 /// The languages that have files of their own.
 fn others<'a>(parts: &Parts<'a>, shared: &Shared<'_>, problems: &mut Problems) -> Vec<Lowered<'a>> {
-    let of = |language| parts.policies.iter().filter(move |(of, _)| *of == language).map(|(_, file)| *file);
-    let lowered = vec![rego::lower(&of(Language::Rego).collect::<Vec<_>>(), shared, problems)];
-    for (_, file) in parts.policies.iter().filter(|(of, _)| *of != Language::Rego) {
+    let of = |language: Language| -> Vec<&'a SourceFile<'a>> {
+        parts.policies.iter().filter(|(of, _)| *of == language).map(|(_, file)| *file).collect()
+    };
+    for file in of(Language::Dogwood) {
         problems
             .whole(Code::Unsupported, file.path(), "this version cannot enforce what is in `policies/`")
             .help("remove the file; to ignore it would be dangerous");
     }
-    lowered
+    vec![
+        cedar::lower(&of(Language::Cedar), shared, problems),
+        rego::lower(&of(Language::Rego), shared, problems),
+    ]
+}
+
+/// The Cedar schema of the bundle's tools, as far as they can be read.
+pub(crate) fn cedar_schema(bundle: &Bundle) -> String {
+    let mut problems = Problems::default();
+    let files = select(bundle, &mut problems);
+    let parts = decode(&files, &mut problems);
+    crate::cedar::text(&tools::lower(&parts.tools, &mut problems), &crate::cedar::Slice::Whole)
 }
 
 /// Ids name rules and contracts in receipts, so no two may share one.
