@@ -15,6 +15,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod cedar;
 mod decide;
 mod durable;
 mod stats;
@@ -29,6 +30,9 @@ fn main() {
     stats::machine();
     if runs("decide") {
         decide::run();
+    }
+    if runs("cedar") {
+        cedar::run();
     }
     if runs("durable") {
         durable::run();

@@ -26,3 +26,6 @@ pub(crate) use schema::{Actions, Slice, representatives, text};
 
 /// The module's name in traces.
 pub(crate) const NAME: &str = "cedar";
+
+#[cfg(test)]
+mod tests;

@@ -282,3 +282,16 @@ pub(crate) fn rules_of(bundle: &Bundle) -> Option<(Rules, callgate_core::catalog
     let compiled: Option<Vec<_>> = parts.rules.iter().map(read).collect();
     Some((Rules::new(compiled?, catalogue.clone(), defaults.approval_expires_ms), catalogue))
 }
+
+/// The Cedar policies and the catalogue of a bundle that has no problems.
+#[cfg(test)]
+pub(crate) fn cedar_of(bundle: &Bundle) -> Option<(Box<dyn Engine>, Catalogue)> {
+    let mut problems = Problems::default();
+    let files = select(bundle, &mut problems);
+    let parts = decode(&files, &mut problems);
+    let defaults = settings::lower(None);
+    let catalogue = tools::lower(&parts.tools, &mut problems);
+    let cedar = others(&parts, &Shared { catalogue: &catalogue, defaults: &defaults }, &mut problems).pop();
+    let engine = cedar.and_then(|lowered| lowered.engine).filter(|_| problems.errors() == 0);
+    engine.map(|engine| (engine, catalogue))
+}
