@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::contract;
 use crate::decision::{Code, Decision, Reason};
 use crate::facts::{Credential, Facts};
+use crate::finding::{Consulted, Question};
 use crate::module::Evaluation;
 use crate::name::Name;
 use crate::request::Request;
@@ -14,6 +15,7 @@ use crate::rule::{Rule, Specificity, Step, Verdict};
 use crate::settle::{Settled, settle};
 use crate::snapshot::Snapshot;
 use crate::state::{DecisionDelta, NonceUse, SessionKey};
+use crate::tighten::tighten;
 
 /// What was asked: a request, or bytes that are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,11 @@ pub struct Decided {
     pub effects: DecisionDelta,
     /// How each candidate rule came out: the explanation.
     pub trace: Vec<Step>,
+    /// What a judge would have to be asked: while there is any, the decision is the stricter one
+    /// that holds without an answer. None when nothing could permit the action.
+    pub questions: Vec<Question>,
+    /// The findings that the decision rests on, in the order of their rules.
+    pub consulted: Vec<Consulted>,
     /// Until when an allow may be acted on, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
 }
@@ -68,6 +75,8 @@ fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
         effects: DecisionDelta::NOTHING,
         ask: Ask::Malformed(problem),
         trace: Vec::new(),
+        questions: Vec::new(),
+        consulted: Vec::new(),
         expires_at_ms: add(facts.now_ms, snapshot.defaults.permit_ttl_ms),
     }
 }
@@ -95,6 +104,8 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
             effects: DecisionDelta::NOTHING,
             ask: Ask::Request(request),
             trace: Vec::new(),
+            questions: Vec::new(),
+            consulted: Vec::new(),
             expires_at_ms,
         };
     }
@@ -106,13 +117,18 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     for module in &snapshot.modules {
         module.evaluate(&request, facts, &mut evaluation);
     }
-    let Evaluation { mut verdicts, trace } = evaluation;
+    let Evaluation { mut verdicts, trace, judged, mut questions, mut consulted } = evaluation;
     verdicts.extend(ruling.permits.map(|rule| Verdict {
         rule,
         specificity: Specificity::default(),
         error: None,
     }));
     let settled = settle(denials, verdicts, &request, &snapshot.defaults);
+    if settled.decision == Decision::Deny {
+        // Denied without the judge, who is not asked then, and on whom nothing rests.
+        (questions, consulted) = (Vec::new(), Vec::new());
+    }
+    let settled = tighten(settled, judged, &snapshot.defaults);
     let advance = ruling.advance.filter(|_| settled.decision.permits());
     let effects = DecisionDelta {
         advance,
@@ -123,7 +139,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         version: facts.session.as_ref().map_or(0, |session| session.version),
         ..DecisionDelta::NOTHING
     };
-    Decided { ask: Ask::Request(request), settled, effects, trace, expires_at_ms }
+    Decided { ask: Ask::Request(request), settled, effects, trace, questions, consulted, expires_at_ms }
 }
 
 /// How long an allowed action waits for its outcome: a day.

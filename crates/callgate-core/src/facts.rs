@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+use crate::finding::Finding;
+
 /// Who presented the request, as the gate established it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -60,4 +63,15 @@ pub struct Facts {
     /// The session, if it was seen before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFacts>,
+    /// What a judge answered, by the digest of the question, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+impl Facts {
+    /// The finding about that question.
+    #[must_use]
+    pub fn finding(&self, question: &Digest) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.question == *question)
+    }
 }

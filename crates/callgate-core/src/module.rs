@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::facts::Facts;
+use crate::finding::{Consulted, Question};
 use crate::request::Request;
 use crate::rule::{Rule, Step, Verdict};
 
@@ -14,6 +15,12 @@ pub struct Evaluation {
     pub verdicts: Vec<Verdict>,
     /// Every candidate rule and how far it came.
     pub trace: Vec<Step>,
+    /// What the rules say that ask a judge: never permissive, and applied after all other verdicts.
+    pub judged: Vec<Verdict>,
+    /// What has no finding among the facts yet.
+    pub questions: Vec<Question>,
+    /// The findings that rules looked at.
+    pub consulted: Vec<Consulted>,
 }
 
 /// One policy engine over a compiled bundle.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::constraint::Constraints;
 use crate::decision::{Decision, Source};
+use crate::snapshot::Defaults;
 
 /// The parts of a rule that combining and receipts need; the condition stays with the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,14 @@ pub struct ApprovalTerms {
     pub quorum: u32,
     /// How long the request waits, in milliseconds.
     pub expires_ms: u64,
+}
+
+impl ApprovalTerms {
+    /// The terms of a rule that names none: any one reviewer, in the usual time.
+    #[must_use]
+    pub const fn of_anyone(defaults: &Defaults) -> Self {
+        Self { reviewers: Vec::new(), quorum: 1, expires_ms: defaults.approval_expires_ms }
+    }
 }
 
 /// How narrowly a rule matched: the fields it named exactly, then those it named by a pattern.
@@ -103,4 +112,6 @@ pub enum Outcome {
     ConditionFalse,
     /// Its condition could not be evaluated.
     Error(String),
+    /// It asks a judge: what came of that, in words.
+    Judged(&'static str),
 }

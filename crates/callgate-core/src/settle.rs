@@ -114,14 +114,7 @@ pub fn settle(
 /// A deny, or a restrictive rule that could not be evaluated: both deny.
 fn denial(verdict: &Verdict) -> Option<Reason> {
     let rule = &verdict.rule;
-    let reason = |code, message| {
-        Some(Reason {
-            code: Some(code),
-            rule: Some(Arc::clone(&rule.id)),
-            source: Some(rule.source.clone()),
-            message,
-        })
-    };
+    let reason = |code, message| Some(Reason { message, ..reason_of(rule, Some(code)) });
     match (&verdict.error, rule.effect) {
         (None, Decision::Deny) => reason(Code::DeniedByRule, rule.message()),
         (Some(error), effect) if !effect.permits() => {
@@ -181,17 +174,21 @@ fn no_match(verdicts: &[Verdict]) -> Reason {
 /// The sound verdicts that did not deny, as reasons, in order of rank.
 fn reasons_of(verdicts: &[Verdict]) -> Vec<Reason> {
     let sound = verdicts.iter().filter(|v| v.error.is_none() && v.rule.effect != Decision::Deny);
-    sound
-        .map(|v| Reason {
-            code: code_of(v.rule.effect),
-            rule: Some(Arc::clone(&v.rule.id)),
-            source: Some(v.rule.source.clone()),
-            message: v.rule.message(),
-        })
-        .collect()
+    sound.map(|v| reason_of(&v.rule, code_of(v.rule.effect))).collect()
 }
 
-const fn code_of(effect: Decision) -> Option<Code> {
+/// What a rule contributes, under that code.
+pub(crate) fn reason_of(rule: &Rule, code: Option<Code>) -> Reason {
+    Reason {
+        code,
+        rule: Some(Arc::clone(&rule.id)),
+        source: Some(rule.source.clone()),
+        message: rule.message(),
+    }
+}
+
+/// The code of a decision that is no plain allow.
+pub(crate) const fn code_of(effect: Decision) -> Option<Code> {
     match effect {
         Decision::Throttle => Some(Code::RateExceeded),
         Decision::RequireApproval => Some(Code::ApprovalRequired),
@@ -207,8 +204,7 @@ fn decided(rule: &Arc<Rule>, verdicts: &[Verdict], reasons: Vec<Reason>, default
         effect => effect,
     };
     let throttled = decision == Decision::Throttle;
-    let terms =
-        || ApprovalTerms { reviewers: Vec::new(), quorum: 1, expires_ms: defaults.approval_expires_ms };
+    let terms = || ApprovalTerms::of_anyone(defaults);
     Settled {
         decision,
         code: code_of(decision),

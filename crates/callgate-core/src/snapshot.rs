@@ -4,6 +4,7 @@ use crate::catalogue::Catalogue;
 use crate::constraint::Constraints;
 use crate::contract::Contract;
 use crate::digest::Digest;
+use crate::finding::JudgeSettings;
 use crate::module::Module;
 
 /// What holds where no rule says otherwise.
@@ -21,6 +22,8 @@ pub struct Defaults {
     pub retry_after_ms: u64,
     /// Whether every request needs a nonce and a time.
     pub require_nonce: bool,
+    /// The judge that rules may ask; without one, none does.
+    pub judge: Option<JudgeSettings>,
 }
 
 impl Default for Defaults {
@@ -32,6 +35,7 @@ impl Default for Defaults {
             permit_ttl_ms: 60 * 1000,
             retry_after_ms: 1000,
             require_nonce: false,
+            judge: None,
         }
     }
 }

@@ -229,7 +229,7 @@ impl State {
             key.as_ref().zip(nonce).is_some_and(|(key, nonce)| self.nonces.contains(&nonce_name(key, nonce)));
         let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
         let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
-        Facts { credential, now_ms, nonce_used, session }
+        Facts { credential, now_ms, nonce_used, session, findings: Vec::new() }
     }
 
     /// One session.

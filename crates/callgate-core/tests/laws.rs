@@ -56,7 +56,13 @@ fn request(extra: &str) -> Request {
 }
 
 fn facts() -> Facts {
-    Facts { credential: Credential::Development, now_ms: NOW, nonce_used: false, session: None }
+    Facts {
+        credential: Credential::Development,
+        now_ms: NOW,
+        nonce_used: false,
+        session: None,
+        findings: Vec::new(),
+    }
 }
 
 fn ask(verdicts: &[Verdict]) -> Decided {

@@ -14,7 +14,13 @@ use crate::lower::rules_of;
 mod generate;
 
 fn facts() -> Facts {
-    Facts { credential: Credential::Local, now_ms: 1_700_000_000_000, nonce_used: false, session: None }
+    Facts {
+        credential: Credential::Local,
+        now_ms: 1_700_000_000_000,
+        nonce_used: false,
+        session: None,
+        findings: Vec::new(),
+    }
 }
 
 proptest! {
