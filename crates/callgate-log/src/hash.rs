@@ -143,6 +143,8 @@ pub mod domain {
     pub const REQUEST: &str = "callgate/request/v1";
     /// The facts the decision consulted: `facts_commitment`.
     pub const FACTS: &str = "callgate/facts/v1";
+    /// The SHA-256 of what a judge was shown: `question_commitment` of a finding.
+    pub const QUESTION: &str = "callgate/question/v1";
     /// The SHA-256 of what the action returned: `result_commitment`.
     pub const RESULT: &str = "callgate/result/v1";
 }

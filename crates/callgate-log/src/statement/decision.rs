@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::finding::Finding;
 use crate::hash::Hash;
 use crate::json::{Map, SafeInt};
 
@@ -37,6 +38,9 @@ pub struct Decision {
     pub expires_at_ms: SafeInt,
     /// Salted digest of the facts consulted.
     pub facts_commitment: Hash,
+    /// What a judge said, rule by rule; absent when nothing rests on one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// The gate and the log it writes.
     pub gate: Gate,
     /// When the gate decided; milliseconds since 1970.

@@ -8,6 +8,7 @@
 
 mod admin;
 mod decision;
+mod finding;
 mod outcome;
 
 use serde::de::DeserializeOwned;
@@ -19,6 +20,7 @@ pub use decision::{
     Action, Agent, Approval, ConstraintValue, Decision, DecisionKind, Gate, Mode, Pep, Reason, Session,
     Snapshot,
 };
+pub use finding::{Finding, FindingKind, Ruling};
 pub use outcome::{DecisionRef, Outcome, Status};
 
 use crate::hash::Hash;
@@ -59,6 +61,9 @@ pub enum ParseError {
     /// A predicate this version does not know.
     #[error("the payload has the unknown predicate type `{0}`; a newer version of this program may know it")]
     PredicateType(String),
+    /// A finding that is neither an answer nor a failure, or both.
+    #[error("a finding of the payload is neither an answer nor a failure")]
+    Finding,
     /// The subject is not the one the predicate calls for.
     #[error("the subject of the payload does not match its content")]
     Subject,
@@ -276,11 +281,21 @@ impl Statement {
         }
         let [subject] = wire.subject;
         let statement = Self { action_digest: subject.digest.sha256, body: wrap(wire.predicate) };
+        if !statement.findings_are_whole() {
+            return Err(ParseError::Finding);
+        }
         let same_type = wire.predicate_type == statement.predicate_type();
         if same_type && subject.name == statement.subject_name() && statement.digest_fits() {
             Ok(statement)
         } else {
             Err(ParseError::Subject)
+        }
+    }
+
+    fn findings_are_whole(&self) -> bool {
+        match &self.body {
+            Body::Decision(decision) => decision.findings.iter().all(Finding::is_whole),
+            Body::Outcome(_) | Body::Admin(_) => true,
         }
     }
 

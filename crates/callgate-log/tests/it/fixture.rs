@@ -69,6 +69,7 @@ pub(crate) fn decision(kind: DecisionKind, session: Option<&str>) -> Decision {
         environment: None,
         expires_at_ms: int(START_MS + 60_000),
         facts_commitment: salted(&salt(0), domain::FACTS, b"{}"),
+        findings: Vec::new(),
         gate: gate(),
         issued_at_ms: int(START_MS),
         matched_rule: None,

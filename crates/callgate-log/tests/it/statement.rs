@@ -3,7 +3,8 @@
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, Body, ConstraintValue, Decision, DecisionKind, DecisionRef, EncodeError,
-    Gate, MAX_PAYLOAD, Mode, Outcome, ParseError, Pep, Reason, Session, Snapshot, Status,
+    Finding, FindingKind, Gate, MAX_PAYLOAD, Mode, Outcome, ParseError, Pep, Reason, Ruling, Session,
+    Snapshot, Status,
 };
 use callgate_log::{Hash, Statement, sha256};
 use proptest::collection::vec;
@@ -73,6 +74,37 @@ prop_compose! {
     }
 }
 
+fn finding() -> impl Strategy<Value = Finding> {
+    let answer =
+        (prop::sample::select(vec![Ruling::Complies, Ruling::Violates, Ruling::Unsure]), text(), 0..=100u32);
+    let known = (any::<bool>(), int(), digest(), text());
+    (prop_oneof![answer.prop_map(Ok), text().prop_map(Err)], known).prop_map(
+        |(said, (cached, latency_ms, question_commitment, rule))| {
+            let kind = FindingKind::Judge;
+            let whole = Finding {
+                answer: None,
+                cached,
+                confidence: None,
+                failure: None,
+                kind,
+                latency_ms,
+                model: None,
+                question_commitment,
+                rule,
+            };
+            match said {
+                Ok((answer, model, percent)) => Finding {
+                    answer: Some(answer),
+                    confidence: Decimal::parse(&format!("{}.{:02}", percent / 100, percent % 100)).ok(),
+                    model: Some(model),
+                    ..whole
+                },
+                Err(failure) => Finding { failure: Some(failure), ..whole },
+            }
+        },
+    )
+}
+
 prop_compose! {
     fn approval()(expires_at_ms in int(), quorum in int(), reviewers in texts()) -> Approval {
         Approval { expires_at_ms, quorum, reviewers }
@@ -95,6 +127,7 @@ prop_compose! {
         names in [text(), text(), text(), text()].boxed(),
         lists in (texts(), texts()).boxed(),
         rest in (any::<bool>(), option::of(text()), option::of(digest())).boxed(),
+        findings in vec(finding(), 0..3).boxed(),
     ) -> Decision {
         let (action, agent, tenant, session, environment) = who;
         let (decision, reasons, code, matched_rule, approval) = why;
@@ -102,7 +135,7 @@ prop_compose! {
         let [origin, gate_version, pep, version] = names;
         Decision {
             action, agent, approval, code, constraints, decision, effects_digest, environment, facts_commitment,
-            matched_rule, reasons, request_commitment, session, tenant,
+            findings, matched_rule, reasons, request_commitment, session, tenant,
             expires_at_ms: times.0,
             issued_at_ms: times.1,
             retry_after_ms: times.2,
@@ -223,6 +256,35 @@ fn unknown_field_is_refused() {
     ] {
         assert!(matches!(parse_with(from, to), Err(ParseError::Shape(_))), "{to}");
     }
+}
+
+#[test]
+fn findings_are_answers_or_failures() {
+    let with = |fields: &str| {
+        let rest = format!(r#""question_commitment":"{}","rule":"r"}}],"gate""#, "0".repeat(64));
+        parse_with(r#""gate""#, &format!(r#""findings":[{{{fields},{rest}"#))
+    };
+    let (answer, failure) = (r#""answer":"complies""#, r#""failure":"timeout""#);
+    let (sure, kind, model) = (r#""confidence":"0.9""#, r#""kind":"judge","latency_ms":5"#, r#""model":"m""#);
+    let cached = r#""cached":false"#;
+    assert!(with(&[answer, cached, sure, kind, model].join(",")).is_ok());
+    assert!(with(&[cached, failure, kind].join(",")).is_ok());
+    for neither in [
+        [cached, kind].join(","),
+        [answer, cached, sure, failure, kind, model].join(","),
+        [answer, cached, kind, model].join(","),
+        [answer, cached, sure, kind].join(","),
+        [cached, failure, kind, model].join(","),
+    ] {
+        assert_eq!(with(&neither).err(), Some(ParseError::Finding), "{neither}");
+    }
+    for other in [
+        [r#""answer":"allowed""#, cached, sure, kind, model],
+        [answer, cached, r#""confidence":0.9"#, kind, model],
+    ] {
+        assert!(matches!(with(&other.join(",")), Err(ParseError::Shape(_))), "{other:?}");
+    }
+    assert_eq!(parse_with(r#""gate""#, r#""findings":[],"gate""#).err(), Some(ParseError::NotCanonical));
 }
 
 #[test]
