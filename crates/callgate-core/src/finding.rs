@@ -177,6 +177,31 @@ impl Finding {
     pub const fn failed(question: Digest, failure: Failure, latency_ms: u64) -> Self {
         Self { question, answer: Answer::Failed { failure }, latency_ms, cached: false }
     }
+
+    /// The finding as far as it can be believed: an answer to another question, from a model without
+    /// a printable name, or with a confidence that is not between 0 and 1 is malformed.
+    #[must_use]
+    pub fn checked(self, question: &Question) -> Self {
+        let sound = match &self.answer {
+            Answer::Given { model, confidence, .. } => is_model(model) && is_confidence(*confidence),
+            Answer::Failed { .. } => true,
+        };
+        if self.question == question.digest && sound {
+            return self;
+        }
+        Self::failed(question.digest, Failure::Malformed, self.latency_ms)
+    }
+}
+
+fn is_model(name: &str) -> bool {
+    (1..=MAX_MODEL).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// From 0 to 1, and written without an exponent.
+fn is_confidence(confidence: Decimal) -> bool {
+    let text = confidence.to_string();
+    let range = Decimal::from(0)..=Decimal::from(1);
+    range.contains(&confidence) && text.len() <= 24 && !text.contains('e')
 }
 
 /// A finding, and the rule that looked at it.
