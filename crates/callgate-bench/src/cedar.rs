@@ -70,8 +70,10 @@ const fn tools(count: usize) -> usize {
 
 fn text(number: usize, model: &Model) -> String {
     let effect = if model.deny { "forbid" } else { "permit" };
-    let principal = model.team.map_or_else(|| "principal".to_owned(), |team| format!("principal in Team::\"{team}\""));
-    let action = model.tool.map_or_else(|| "action".to_owned(), |tool| format!("action == Action::\"s.t{tool}\""));
+    let principal =
+        model.team.map_or_else(|| "principal".to_owned(), |team| format!("principal in Team::\"{team}\""));
+    let action =
+        model.tool.map_or_else(|| "action".to_owned(), |tool| format!("action == Action::\"s.t{tool}\""));
     let mut conditions = Vec::new();
     conditions.extend(model.environment.map(|it| format!("context.environment == \"{it}\"")));
     conditions.extend(model.tag.map(|it| format!("context.risk_tags.contains(\"{it}\")")));
@@ -126,19 +128,30 @@ fn one(dice: &mut Dice, count: usize) -> Asked {
     let bytes = format!(
         r#"{{"agent":{{"id":"bot-7","team":"{team}","chain":["planner"]}},"session":{{"id":"s-1","step":"execution"}},"tool":{{"server":"s","name":"t{tool}"}},"args":{{"amount":{amount},"customer":"c-1001","note":"as agreed with the customer on the phone"}},"risk_tags":{tags:?},"labels":{{"mcp.server":"s","channel":"mail"}},"environment":"{environment}","pep":{{"id":"bench","enforces":["max_runtime_ms"]}}}}"#
     );
-    let request = Request::parse(bytes.as_bytes(), &Limits::REQUEST).unwrap_or_else(|e| panic!("{bytes}: {e}"));
+    let request =
+        Request::parse(bytes.as_bytes(), &Limits::REQUEST).unwrap_or_else(|e| panic!("{bytes}: {e}"));
     let context = format!(
         r#"{{"args":{{"amount":{amount},"customer":"c-1001","note":"as agreed"}},"risk_tags":{tags:?},"environment":"{environment}"}}"#
     );
     let uid = |text: &str| text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
     let context = Context::from_json_str(&context, None).unwrap_or_else(|e| panic!("{e}"));
     let (action, resource) = (format!("Action::\"s.t{tool}\""), format!("Tool::\"s.t{tool}\""));
-    let bare = cedar_policy::Request::new(uid("Agent::\"bot-7\""), uid(&action), uid(&resource), context, None);
+    let bare =
+        cedar_policy::Request::new(uid("Agent::\"bot-7\""), uid(&action), uid(&resource), context, None);
     let entities = format!(
         r#"[{{"uid":{{"type":"Agent","id":"bot-7"}},"attrs":{{}},"parents":[{{"type":"Team","id":"{team}"}}]}}]"#
     );
     let entities = Entities::from_json_str(&entities, None).unwrap_or_else(|e| panic!("{e}"));
-    Asked { tool, team, environment, tags, bytes, request, bare: bare.unwrap_or_else(|e| panic!("{e}")), entities }
+    Asked {
+        tool,
+        team,
+        environment,
+        tags,
+        bytes,
+        request,
+        bare: bare.unwrap_or_else(|e| panic!("{e}")),
+        entities,
+    }
 }
 
 /// Times `work` on every request, several rounds after one to warm up.
@@ -169,7 +182,8 @@ fn indexed(models: &[Model], policies: &[Policy], asked: &[Asked]) -> Samples {
     };
     time(asked, 40, |one| {
         let numbers = [None, Some(one.tool)].into_iter().filter_map(|tool| by_tool.get(&tool)).flatten();
-        let found = numbers.filter(|number| fits(&models[**number], one)).map(|number| policies[*number].clone());
+        let found =
+            numbers.filter(|number| fits(&models[**number], one)).map(|number| policies[*number].clone());
         let set = PolicySet::from_policies(found).unwrap_or_else(|e| panic!("{e}"));
         black_box(authorizer.is_authorized(&one.bare, &set, &one.entities));
     })
@@ -179,12 +193,18 @@ pub(crate) fn run() {
     println!("\n## Cedar: 256 requests (p50/p99 ns, one thread; load {})", load());
     println!(
         "{:>8} {:>18} {:>18} {:>18}   {:>22} {:>18}",
-        "policies", "ours: evaluate", "ours: decide", "ours: from bytes", "bare: one set", "bare: ideal index"
+        "policies",
+        "ours: evaluate",
+        "ours: decide",
+        "ours: from bytes",
+        "bare: one set",
+        "bare: ideal index"
     );
     let facts = Facts { credential: Credential::Development, now_ms: 0, nonce_used: false, session: None };
     for count in [10, 100, 1000, 10_000] {
         let models = models(count);
-        let texts: Vec<String> = models.iter().enumerate().map(|(number, model)| text(number, model)).collect();
+        let texts: Vec<String> =
+            models.iter().enumerate().map(|(number, model)| text(number, model)).collect();
         let snapshot = snapshot(count, &texts);
         let asked = asked(count);
         let mut evaluate = time(&asked, 40, |one| {
@@ -198,7 +218,8 @@ pub(crate) fn run() {
             black_box(decide(&snapshot, Ask::Request(Box::new(one.request.clone())), &facts));
         });
         let mut bytes = time(&asked, 40, |one| {
-            let request = Request::parse(one.bytes.as_bytes(), &Limits::REQUEST).unwrap_or_else(|e| panic!("{e}"));
+            let request =
+                Request::parse(one.bytes.as_bytes(), &Limits::REQUEST).unwrap_or_else(|e| panic!("{e}"));
             black_box(decide(&snapshot, Ask::Request(Box::new(request)), &facts));
         });
         let policies: Vec<Policy> = texts

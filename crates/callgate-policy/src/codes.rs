@@ -87,6 +87,10 @@ codes! {
     UnknownTool "CG0307" Error "a tool that its server does not have";
     NeverDecides "CG0308" Error "a rule that can never decide";
     RestrictsAll "CG0309" Warning "a rule that restricts everything";
+    JudgePermits "CG0310" Error "a judge that could make a decision more permissive";
+    KeyBesideJudge "CG0311" Error "a key that says nothing beside a judge";
+    BadSight "CG0312" Error "a path that shows the judge nothing";
+    NoJudge "CG0313" Error "a rule asks a judge, and the bundle names no model";
     BadSteps "CG0401" Error "a step order that cannot be read";
     EnvVariable "CG0402" Error "an environment variable that is not set or cannot be read";
     BadActions "CG0403" Error "an action map that cannot be read";

@@ -131,12 +131,17 @@ impl Installed {
     /// could not be evaluated.
     fn evaluate(&self, own: &[u32], request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
         let (verdicts, steps) = (evaluation.verdicts.len(), evaluation.trace.len());
+        let (judged, questions) = (evaluation.judged.len(), evaluation.questions.len());
+        let consulted = evaluation.consulted.len();
         let run = AssertUnwindSafe(|| self.engine.evaluate(own, request, facts, &mut *evaluation));
         if catch_unwind(run).is_ok() {
             return;
         }
         evaluation.verdicts.truncate(verdicts);
         evaluation.trace.truncate(steps);
+        evaluation.judged.truncate(judged);
+        evaluation.questions.truncate(questions);
+        evaluation.consulted.truncate(consulted);
         let error = format!("the {} engine failed on this request", self.engine.name());
         for rule in own.iter().filter_map(|number| self.engine.rule(*number)) {
             evaluation.verdicts.push(Verdict {
@@ -202,7 +207,13 @@ mod tests {
 
     fn evaluate(policies: &Policies, text: &str) -> Vec<(String, bool)> {
         let request = Request::parse(text.as_bytes(), &Limits::REQUEST).unwrap();
-        let facts = Facts { credential: Credential::Local, now_ms: 0, nonce_used: false, session: None };
+        let facts = Facts {
+            credential: Credential::Local,
+            now_ms: 0,
+            nonce_used: false,
+            session: None,
+            findings: Vec::new(),
+        };
         let mut evaluation = Evaluation::default();
         policies.evaluate(&request, &facts, &mut evaluation);
         let verdicts = evaluation.verdicts.iter();

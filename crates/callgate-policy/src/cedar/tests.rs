@@ -61,16 +61,15 @@ fn written() -> impl Strategy<Value = Written> {
         "(principal has team && principal.team == Team::\"ops\")",
         "principal.chain.contains(Agent::\"planner\")",
     ]);
-    (effects, principals, actions, resources, prop::collection::vec(conditions, 0..3), any::<bool>()).prop_map(
-        |(effect, principal, action, resource, conditions, when)| Written {
+    (effects, principals, actions, resources, prop::collection::vec(conditions, 0..3), any::<bool>())
+        .prop_map(|(effect, principal, action, resource, conditions, when)| Written {
             effect,
             principal,
             action,
             resource,
             conditions,
             when,
-        },
-    )
+        })
 }
 
 fn text(policies: &[Written]) -> String {
@@ -104,8 +103,11 @@ fn said(hostile: bool) -> impl Strategy<Value = Said> {
     let or = |plain: Vec<&'static str>, others: Vec<&'static str>| {
         prop::sample::select(if hostile { [plain, others].concat() } else { plain })
     };
-    let environment: Vec<Option<&str>> =
-        if hostile { vec![Some("prod"), Some("PROD"), Some("dev"), None] } else { vec![Some("prod"), Some("dev")] };
+    let environment: Vec<Option<&str>> = if hostile {
+        vec![Some("prod"), Some("PROD"), Some("dev"), None]
+    } else {
+        vec![Some("prod"), Some("dev")]
+    };
     let amount = vec![Some("5"), Some("75"), Some("\"75\""), None];
     (
         or(vec!["bot", "other"], vec!["Bot", "B0T"]),
@@ -116,7 +118,11 @@ fn said(hostile: bool) -> impl Strategy<Value = Said> {
         prop::sample::select(vec![None, Some(1), Some(100)]),
         prop::sample::select(vec![None, Some("axb"), Some("ab")]),
         prop::sample::select(environment),
-        if hostile { prop::collection::vec(prop::sample::select(vec!["pii", "PII", "read"]), 0..2).boxed() } else { Just(vec![]).boxed() },
+        if hostile {
+            prop::collection::vec(prop::sample::select(vec!["pii", "PII", "read"]), 0..2).boxed()
+        } else {
+            Just(vec![]).boxed()
+        },
     )
         .prop_map(|(agent, team, chain, tool, amount, units, note, environment, tags)| Said {
             agent,
@@ -160,7 +166,11 @@ impl Said {
         let uid = |text: String| -> EntityUid { text.parse().unwrap() };
         let entity = |of: &str, name: &str| format!(r#"{{"type":"{of}","id":"{name}"}}"#);
         let amount = |text: &str| {
-            if text.starts_with('"') { text.to_owned() } else { format!(r#"{{"__extn":{{"fn":"decimal","arg":"{text}.0"}}}}"#) }
+            if text.starts_with('"') {
+                text.to_owned()
+            } else {
+                format!(r#"{{"__extn":{{"fn":"decimal","arg":"{text}.0"}}}}"#)
+            }
         };
         let tags = if self.tool == "pay" { r#"["write"]"# } else { "[]" };
         let context = format!(
@@ -177,8 +187,15 @@ impl Said {
             context,
             None,
         );
-        let team = self.team.map(|team| format!(r#","team":{{"__entity":{}}}"#, entity("Team", team))).unwrap_or_default();
-        let chain = if self.chain { format!(r#"{{"__entity":{}}}"#, entity("Agent", "planner")) } else { String::new() };
+        let team = self
+            .team
+            .map(|team| format!(r#","team":{{"__entity":{}}}"#, entity("Team", team)))
+            .unwrap_or_default();
+        let chain = if self.chain {
+            format!(r#"{{"__entity":{}}}"#, entity("Agent", "planner"))
+        } else {
+            String::new()
+        };
         let mut parents = vec![entity("Tenant", "default")];
         parents.extend(self.team.map(|team| entity("Team", team)));
         let groups = if self.tool == "pay" { entity("Action", "tag:write") } else { String::new() };

@@ -5,6 +5,7 @@
 pub(crate) mod actions;
 pub(crate) mod constraints;
 pub(crate) mod contracts;
+pub(crate) mod judge;
 pub(crate) mod rego;
 pub(crate) mod rules;
 pub(crate) mod settings;

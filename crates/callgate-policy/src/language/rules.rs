@@ -5,6 +5,7 @@ use callgate_core::pattern::Pattern;
 use serde_json::{Value as Json, json};
 
 use super::constraints::ConstraintsText;
+use super::judge::JudgeText;
 use crate::codes::Code;
 use crate::decode::{
     Condition, Duration, List, NameText, OneOrList, Patterns, Prose, Shape, Sink, Spanned, Switch, Version,
@@ -37,6 +38,8 @@ record! {
         optional r#match: MatchText,
         /// A condition in CEL that must also hold.
         optional when: Condition,
+        /// A policy in plain language that a model judges once all else matches.
+        optional judge: JudgeText,
         /// What it answers.
         required decision: Word,
         /// Why, in a sentence that the agent and its people see.

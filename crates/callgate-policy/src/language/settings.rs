@@ -1,6 +1,7 @@
 //! `callgate.yaml`.
 
 use super::constraints::ConstraintsText;
+use super::judge::JudgeSettingsText;
 use crate::decode::{Duration, Flag, NameText, Prose, Version};
 
 record! {
@@ -14,6 +15,8 @@ record! {
         optional description: Prose,
         /// What holds where no rule says otherwise.
         optional defaults: DefaultsText,
+        /// The model that rules with `judge` ask.
+        optional judge: JudgeSettingsText,
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
 /// Whether `strong` speaks wherever `weak` does, and `weak` then changes nothing.
 fn silences(strong: &Compiled, weak: &Compiled) -> bool {
     let (over, under) = (&strong.rule, &weak.rule);
-    if strong.condition.is_some() || under.effect == Decision::Deny {
+    if strong.condition.is_some() || strong.judge.is_some() || under.effect == Decision::Deny {
         return false;
     }
     if over.effect == Decision::Deny {
@@ -110,7 +110,8 @@ fn silences(strong: &Compiled, weak: &Compiled) -> bool {
     // what decides, and a strict rule does not match all that a cautious one does.
     let comes_first = (over.priority, over.effect) > (under.priority, under.effect);
     let as_often = over.effect == under.effect || !over.effect.permits();
-    let idle = under.constraints.is_empty() && !under.invariant;
+    // What a judge's rule says is applied to what the others decide.
+    let idle = under.constraints.is_empty() && !under.invariant && weak.judge.is_none();
     strong.matcher == weak.matcher && comes_first && as_often && idle
 }
 

@@ -5,6 +5,7 @@ mod annotations;
 mod cedar;
 mod contracts;
 mod dead;
+mod judge;
 mod rego;
 mod rules;
 mod settings;

@@ -10,8 +10,8 @@ use callgate_core::pattern::Pattern;
 use callgate_core::rule::{ApprovalTerms, Rule};
 use callgate_core::snapshot::Defaults;
 
-use super::Part;
 use super::dead::Draft;
+use super::{Part, judge};
 use crate::cel::Type;
 use crate::codes::Code;
 use crate::condition::{self, Condition};
@@ -42,7 +42,7 @@ pub(super) fn lower<'a>(
         None => None,
         Some(compiled) => compiled?,
     };
-    if part.sound && matcher.is_unrestricted() && condition.is_none() {
+    if part.sound && matcher.is_unrestricted() && condition.is_none() && text.judge.is_none() {
         unrestricted(id, effect, sink);
     }
     let rule = Arc::new(Rule {
@@ -58,7 +58,13 @@ pub(super) fn lower<'a>(
         retry_after_ms: retry_after(text),
         controls: names(text.controls.as_ref()).map(|name| name.to_string()).collect(),
     });
-    let compiled = Compiled { rule, matcher, condition };
+    let judge = match &text.judge {
+        None => None,
+        Some(judge) => {
+            Some(judge::lower(judge, text, &rule, arguments(&matcher, catalogue), defaults, sink)?)
+        }
+    };
+    let compiled = Compiled { rule, matcher, condition, judge };
     let draft = Draft { file, span: id.span, sound: part.sound, compiled };
     draft.check_alone(text, catalogue, problems);
     Some(draft)
@@ -68,7 +74,7 @@ pub(super) fn names(list: Option<&Spanned<Vec<Spanned<Name>>>>) -> impl Iterator
     list.into_iter().flat_map(|list| &list.value).map(|name| &name.value)
 }
 
-fn approval(text: &RuleText, defaults: &Defaults) -> ApprovalTerms {
+pub(super) fn approval(text: &RuleText, defaults: &Defaults) -> ApprovalTerms {
     let written = text.approval.as_ref().map(|approval| &approval.value);
     let mut reviewers: Vec<String> =
         names(written.and_then(|it| it.reviewers.as_ref())).map(|name| name.to_string()).collect();
@@ -104,10 +110,12 @@ fn keys_of(text: &RuleText, effect: &Spanned<Decision>, defaults: &Defaults, sin
         _ => "remove the constraints, or decide `allow_with_constraints`",
     };
     against(constraints, "constraints", constrains, help);
+    let fallback = text.judge.as_ref().and_then(|judge| Some(judge.value.on_failure.as_ref()?.value));
+    let answers = |decision| decides(decision) || fallback == Some(decision);
     let help = "remove it, or decide `require_approval`";
-    against(text.approval.as_ref().map(|it| it.span), "approval", decides(Decision::RequireApproval), help);
+    against(text.approval.as_ref().map(|it| it.span), "approval", answers(Decision::RequireApproval), help);
     let help = "remove it, or decide `throttle`";
-    against(text.throttle.as_ref().map(|it| it.span), "throttle", decides(Decision::Throttle), help);
+    against(text.throttle.as_ref().map(|it| it.span), "throttle", answers(Decision::Throttle), help);
     if decides(Decision::AllowWithConstraints) && constraints.is_none() && defaults.constraints.is_empty() {
         let message = "`allow_with_constraints` needs constraints, of its own or among the defaults";
         sink.add(Code::KeyAgainstDecision, effect.span, message)

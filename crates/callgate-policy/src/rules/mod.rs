@@ -5,8 +5,10 @@
 //! `allow_with_constraints` does both: it permits what it matches strictly, and constrains what it
 //! matches cautiously.
 
+mod judge;
 mod matcher;
 
+pub(crate) use judge::Inquiry;
 pub(crate) use matcher::{Field, LabelTest, Match, Matcher, Tags, Trusted, Want};
 
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub(crate) struct Compiled {
     pub(crate) rule: Arc<Rule>,
     pub(crate) matcher: Matcher,
     pub(crate) condition: Option<Condition>,
+    /// Asked when everything else matches; such a rule never permits.
+    pub(crate) judge: Option<Inquiry>,
 }
 
 /// All rules of a snapshot.
@@ -80,12 +84,22 @@ impl Rules {
         let variables = Variables { request, facts };
         let mut budget = Budget::default();
         let mut unsaid = Vec::new();
+        let mut asking = Vec::new();
         for compiled in candidates {
             let found = compiled.find(request, &trusted);
-            if let Found::Speaks(Match { unsaid: Some(field), .. }) = found {
-                unsaid.push((Arc::clone(&compiled.rule), field));
-            }
             let (outcome, verdict) = compiled.conclude(found, &variables, &mut budget);
+            match (&compiled.judge, &verdict) {
+                (Some(inquiry), Some(Verdict { error: None, specificity, .. })) => {
+                    asking.push((&compiled.rule, inquiry, *specificity));
+                    continue;
+                }
+                (None, _) => {
+                    if let Found::Speaks(Match { unsaid: Some(field), .. }) = found {
+                        unsaid.push((Arc::clone(&compiled.rule), field));
+                    }
+                }
+                (Some(_), _) => {}
+            }
             evaluation.verdicts.extend(verdict);
             evaluation.trace.push(Step { rule: Arc::clone(&compiled.rule), outcome });
         }
@@ -93,6 +107,14 @@ impl Rules {
             if self.is_unclear(&rule, &evaluation.verdicts) {
                 fail(&rule, field, evaluation);
             }
+        }
+        for (rule, inquiry, specificity) in asking {
+            let outcome = if is_denied(&evaluation.verdicts) {
+                Outcome::Judged("denied without asking the judge")
+            } else {
+                inquiry.consult(rule, specificity, request, facts, evaluation)
+            };
+            evaluation.trace.push(Step { rule: Arc::clone(rule), outcome });
         }
     }
 
@@ -110,6 +132,14 @@ impl Rules {
             (terms.reviewers.as_slice(), terms.quorum, terms.expires_ms)
         })
     }
+}
+
+/// Whether the verdicts deny already, whatever else there is.
+fn is_denied(verdicts: &[Verdict]) -> bool {
+    verdicts.iter().any(|verdict| match verdict.error {
+        Some(_) => !verdict.rule.effect.permits(),
+        None => verdict.rule.effect == Decision::Deny,
+    })
 }
 
 /// Turns the verdict of `rule` into an error, in the explanation too.
@@ -155,7 +185,7 @@ impl Engine for Rules {
     fn is_unconditional(&self, rule: &Rule) -> bool {
         let found = self.rules.binary_search_by(|compiled| place(&compiled.rule).cmp(&place(rule)));
         let compiled = found.ok().and_then(|at| self.rules.get(at));
-        compiled.is_some_and(|compiled| compiled.condition.is_none())
+        compiled.is_some_and(|compiled| compiled.condition.is_none() && compiled.judge.is_none())
     }
 }
 

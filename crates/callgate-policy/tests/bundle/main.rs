@@ -7,6 +7,7 @@ mod errors;
 mod examples;
 mod generate;
 mod hostile;
+mod judge;
 mod laws;
 mod matching;
 mod playing;
