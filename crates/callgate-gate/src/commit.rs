@@ -3,6 +3,7 @@
 use callgate_core::decide::{self, Ask};
 use callgate_core::digest::{Digest, hex};
 use callgate_core::facts::{Credential, Facts};
+use callgate_core::finding::{Finding, Question};
 use callgate_core::request::Request;
 use callgate_core::state::{Change, Conflict, Delta, SessionKey};
 use callgate_log::Statement;
@@ -29,6 +30,14 @@ pub(crate) struct Attempt {
     salt: [u8; 32],
 }
 
+/// What came of an attempt.
+pub(crate) enum Tried {
+    /// It can be committed.
+    Ready(Box<(Attempt, Entry<Delta>)>),
+    /// A judge is to be asked first; nothing was written or reserved.
+    Open { ask: Ask, questions: Vec<Question> },
+}
+
 /// A payload with its signature.
 pub(crate) struct Signed {
     pub(crate) payload: Vec<u8>,
@@ -43,20 +52,25 @@ pub(crate) struct Arrived {
 }
 
 impl Gate {
-    /// Decides once on the facts as they are now and prepares the receipt.
+    /// Decides once on the facts as they are now, with the findings there are, and prepares the receipt.
     pub(crate) fn attempt(
         &self,
         ask: Ask,
         raw: &[u8],
         credential: &Credential,
         active: &Active,
-    ) -> Result<(Attempt, Entry<Delta>), Unavailable> {
+        findings: &[Finding],
+    ) -> Result<Tried, Unavailable> {
         let request = match &ask {
             Ask::Request(request) => Some(request.as_ref()),
             Ask::Malformed(_) => None,
         };
-        let (facts, prev, known_slot) = self.consult(request, credential);
+        let (mut facts, prev, known_slot) = self.consult(request, credential);
+        facts.findings = findings.to_vec();
         let mut decided = decide::decide(&active.snapshot, ask, &facts);
+        if !decided.questions.is_empty() {
+            return Ok(Tried::Open { ask: decided.ask, questions: decided.questions });
+        }
         decided.effects.snapshot = active.version;
         let slot = known_slot.map_or_else(|| self.vault.reserve(), Ok).map_err(keyring)?;
         decided.effects.slot = Some(slot);
@@ -84,7 +98,8 @@ impl Gate {
             self.vault.seal(slot, &record, &payload_sha256, self.random.as_ref()).map_err(keyring)?;
         let entry = signed.entry(delta, delta_bytes, attachment);
         let action = Digest::of(action_bytes.as_bytes());
-        Ok((Attempt { decided, now_ms: facts.now_ms, signed, action, salt: record.salt }, entry))
+        let attempt = Attempt { decided, now_ms: facts.now_ms, signed, action, salt: record.salt };
+        Ok(Tried::Ready(Box::new((attempt, entry))))
     }
 
     /// Reads facts, the session's last receipt and its key ring slot, all at one moment.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use callgate_core::decide::Ask;
+use callgate_core::finding::{Finding, Judge};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
@@ -14,12 +15,14 @@ use callgate_policy::Bundle;
 use callgate_store::{
     CommitError, Fs, Keyring, Options, Random, ReadError, Recovery, SegmentStore, StoredReceipt,
 };
+use tokio::time::Instant;
 
 use crate::Credential;
 use crate::clock::Clock;
-use crate::commit::{Arrived, Attempt, unavailable};
+use crate::commit::{Arrived, Attempt, Tried, unavailable};
 use crate::error::{OpenError, Unavailable};
 use crate::fold::GateState;
+use crate::gather;
 use crate::identity::Identity;
 use crate::permit::Permit;
 use crate::receipt::Letterhead;
@@ -42,6 +45,8 @@ pub struct GateOptions {
     pub discard_damaged_tail: bool,
     /// Open a data folder that has no policy yet, for its registry; whatever is asked is denied.
     pub without_policy: bool,
+    /// Whom rules with `judge` ask; without one they answer what they say for that case.
+    pub judge: Option<Arc<dyn Judge>>,
 }
 
 impl Default for GateOptions {
@@ -52,6 +57,7 @@ impl Default for GateOptions {
             segment_bytes: 16 << 20,
             discard_damaged_tail: false,
             without_policy: false,
+            judge: None,
         }
     }
 }
@@ -110,6 +116,7 @@ pub struct Gate {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identity: Identity,
     pub(crate) letterhead: Letterhead,
+    pub(crate) judge: Option<Arc<dyn Judge>>,
     options: GateOptions,
 }
 
@@ -172,6 +179,7 @@ impl Gate {
             random,
             identity,
             letterhead,
+            judge: options.judge.clone(),
             options,
         };
         gate.begin(fresh).await?;
@@ -191,10 +199,19 @@ impl Gate {
     }
 
     async fn decide_durably(&self, asked: Asked, credential: Credential) -> Result<Decided, Unavailable> {
+        let until = gather::until(Instant::now(), self.options.deadline);
         let Arrived { mut ask, raw } = self.arrive(asked);
+        let mut findings: Vec<Finding> = Vec::new();
         for _ in 0..MAX_ATTEMPTS {
             let active = self.active.load_full();
-            let (attempt, entry) = self.attempt(ask, &raw, &credential, &active)?;
+            let (attempt, entry) = match self.attempt(ask, &raw, &credential, &active, &findings)? {
+                Tried::Open { ask: open, questions } => {
+                    gather::add(&mut findings, self.gather(questions, until).await);
+                    ask = open;
+                    continue;
+                }
+                Tried::Ready(ready) => *ready,
+            };
             match self.store.commit(entry).await {
                 Ok(durable) => return self.answer(&attempt, &durable, &active),
                 Err(CommitError::Conflict(conflict)) => {
@@ -253,6 +270,14 @@ impl Gate {
     pub fn snapshot(&self) -> (String, String) {
         let active = self.active.load();
         (active.name.clone(), active.digest.clone())
+    }
+
+    /// The model that the snapshot in force wants to ask, when nobody can be asked.
+    #[must_use]
+    pub fn missing_judge(&self) -> Option<String> {
+        let active = self.active.load();
+        let wanted = active.snapshot.defaults.judge.as_ref().filter(|_| self.judge.is_none());
+        wanted.map(|settings| settings.model.to_string())
     }
 
     /// Who signs, and the log's name.

@@ -13,6 +13,7 @@ mod dry_run;
 mod error;
 mod fold;
 mod gate;
+mod gather;
 mod identity;
 mod keys;
 mod lookup;
@@ -26,6 +27,7 @@ mod reply;
 mod vault;
 
 pub use callgate_core::facts::Credential;
+pub use callgate_core::finding::Judge;
 pub use error::{AdminError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
 pub use identity::{Identity, ORIGIN_PREFIX};

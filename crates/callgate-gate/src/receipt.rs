@@ -5,14 +5,15 @@
 use callgate_core::constraint::Limit;
 use callgate_core::decide::{Ask, Decided};
 use callgate_core::decision::{Code, Decision as CoreDecision};
+use callgate_core::finding::{Answer, Consulted, Failure, Ruling as CoreRuling};
 use callgate_core::request::Request;
 use callgate_core::state::DecisionDelta;
 use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
-use callgate_log::json::{Map, SafeInt};
+use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
-    Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Gate, Mode, Pep, Reason,
-    Session, Snapshot, Statement,
+    Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Finding, FindingKind, Gate,
+    Mode, Pep, Reason, Ruling, Session, Snapshot, Statement,
 };
 
 /// What a malformed request is called in its receipt; the details may quote the request, so they
@@ -85,6 +86,7 @@ impl Letterhead {
             environment: request.and_then(|r| r.environment.as_ref()).map(ToString::to_string),
             expires_at_ms: int(decided.expires_at_ms),
             facts_commitment: salted(binding.salt, domain::FACTS, binding.facts_bytes),
+            findings: findings(decided, binding.salt),
             gate: self.gate(),
             issued_at_ms: int(binding.now_ms),
             matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
@@ -202,6 +204,47 @@ fn constraints(decided: &Decided) -> Map<ConstraintValue> {
         map.insert(kind.as_str(), value);
     }
     map
+}
+
+/// What the decision rests on that a judge said.
+fn findings(decided: &Decided, salt: &[u8; 32]) -> Vec<Finding> {
+    decided.consulted.iter().map(|consulted| finding(consulted, salt)).collect()
+}
+
+fn finding(consulted: &Consulted, salt: &[u8; 32]) -> Finding {
+    let found = &consulted.finding;
+    let whole = Finding {
+        answer: None,
+        cached: found.cached,
+        confidence: None,
+        failure: None,
+        kind: FindingKind::Judge,
+        latency_ms: unsigned(found.latency_ms),
+        model: None,
+        question_commitment: salted(salt, domain::QUESTION, found.question.as_bytes()),
+        rule: consulted.rule.to_string(),
+    };
+    let given = match &found.answer {
+        Answer::Failed { failure } => Err(*failure),
+        // Only a confidence that was not checked has no plain decimal form.
+        Answer::Given { model, ruling, confidence } => Decimal::parse(&confidence.to_string())
+            .map(|confidence| (model.clone(), word(*ruling), confidence))
+            .map_err(|_| Failure::Malformed),
+    };
+    match given {
+        Err(failure) => Finding { failure: Some(failure.as_str().to_owned()), ..whole },
+        Ok((model, answer, confidence)) => {
+            Finding { answer: Some(answer), confidence: Some(confidence), model: Some(model), ..whole }
+        }
+    }
+}
+
+const fn word(ruling: CoreRuling) -> Ruling {
+    match ruling {
+        CoreRuling::Complies => Ruling::Complies,
+        CoreRuling::Violates => Ruling::Violates,
+        CoreRuling::Unsure => Ruling::Unsure,
+    }
 }
 
 /// The most reasons a receipt lists, and the longest message: a denial must always fit into one. The
