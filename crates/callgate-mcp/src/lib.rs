@@ -31,4 +31,4 @@ mod wrap;
 pub use error::WrapError;
 pub use options::{Bounds, Notes, WrapOptions};
 pub use relay::{Ended, relay};
-pub use wrap::wrap;
+pub use wrap::{JUDGE_KEY, wrap};

@@ -11,6 +11,9 @@ use crate::error::WrapError;
 use crate::options::{Notes, WrapOptions};
 use crate::relay::{Ended, relay};
 
+/// The environment variable with the judge's key, which is kept from the wrapped server.
+pub const JUDGE_KEY: &str = "CALLGATE_JUDGE_KEY";
+
 /// Starts the server of `options` and stands between it and the client until one of them leaves.
 /// Its standard error stays this process's own.
 ///
@@ -51,6 +54,8 @@ where
 fn start(options: &WrapOptions) -> Result<Child, WrapError> {
     let mut command = Command::new(&options.command);
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    // The wrapped server has no business with the judge.
+    command.env_remove(JUDGE_KEY);
     // A group of its own, so that whatever the server starts can be ended with it.
     #[cfg(unix)]
     command.process_group(0);

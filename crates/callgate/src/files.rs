@@ -137,8 +137,9 @@ impl Reading<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bundle names the few variables it reads; nothing else does")]
-fn variable(name: &str) -> Option<String> {
+/// An environment variable: one that a bundle names, or one of the judge's.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads variables, each by name")]
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

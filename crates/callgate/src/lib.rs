@@ -10,6 +10,7 @@ mod evidence;
 pub mod exit;
 mod failure;
 mod files;
+mod judge;
 mod opening;
 mod output;
 mod reference;

@@ -10,8 +10,9 @@ use callgate_gate::{Asked, Credential, GateOptions, Reply};
 
 use crate::Outcome;
 use crate::failure::Failure;
+use crate::judge::JudgeArgs;
 use crate::output::{self, Format, Paint, moment, plain};
-use crate::{files, opening};
+use crate::{files, judge, opening};
 
 /// Arguments of `callgate decide`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     /// Decide for good: keep state and write a receipt here. Left out, it is a dry run
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    judge: JudgeArgs,
     /// How the decision is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -46,7 +49,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
 async fn receipted(args: &Args, request: Vec<u8>) -> Result<Reply, Failure> {
     let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
     let data = args.data.as_deref().ok_or_else(|| Failure::usage("give `--data DIR`"))?;
-    let gate = opening::open(data, bundle.as_ref(), GateOptions::default()).await?.gate;
+    let gate_options = GateOptions { judge: args.judge.open()?, ..GateOptions::default() };
+    let gate = opening::open(data, bundle.as_ref(), gate_options).await?.gate;
+    judge::warn_if_missing(&gate);
     let decided = gate.decide(Asked::Bytes(request), Credential::Local).await;
     gate.close();
     decided.map(|decided| decided.reply).map_err(Failure::unavailable)

@@ -19,8 +19,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::Outcome;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::judge::JudgeArgs;
 use crate::opening::Stop;
-use crate::{files, opening, output, span, stdio};
+use crate::{files, judge, opening, output, span, stdio};
 
 /// Arguments of `callgate mcp`.
 #[derive(Debug, clap::Args)]
@@ -55,6 +56,8 @@ pub(crate) struct Args {
     /// How long a call may run unless policy says otherwise
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span::parse)]
     timeout: Duration,
+    #[command(flatten)]
+    judge: JudgeArgs,
     /// The server's program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -72,11 +75,13 @@ async fn wrap(args: Args) -> Outcome {
         data.ok_or_else(|| Failure::usage("there is no state folder to keep data in; give `--data DIR`"))?;
     let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
     let mut options = options(&args)?;
-    let gate = opening::open(&data, bundle.as_ref(), GateOptions::default()).await?.gate;
+    let gate_options = GateOptions { judge: args.judge.open()?, ..GateOptions::default() };
+    let gate = opening::open(&data, bundle.as_ref(), gate_options).await?.gate;
     if options.session.is_none() {
         options.session = Some(session(&gate)?);
     }
     announce(&gate, &options, &data);
+    judge::warn_if_missing(&gate);
     let client_in =
         UntilTold { from: stdio::input(), told: Box::pin(async move { stop.told().await }), over: false };
     let notes = Arc::new(|text: &str| output::note(&format!("callgate: {text}")));

@@ -14,9 +14,10 @@ use tokio::net::UnixListener;
 use crate::Outcome;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::judge::JudgeArgs;
 use crate::opening::Stop;
 use crate::output::{self, Paint, counted};
-use crate::{files, opening, span};
+use crate::{files, judge, opening, span};
 
 /// The socket in the data folder.
 const SOCKET: &str = "gate.sock";
@@ -46,6 +47,8 @@ pub(crate) struct Args {
     /// Start once although the log's very end is damaged, and lose what was there
     #[arg(long)]
     discard_damaged_tail: bool,
+    #[command(flatten)]
+    judge: JudgeArgs,
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
@@ -63,8 +66,11 @@ pub(crate) fn run(args: Args) -> Outcome {
 async fn serve(args: Args, data: &Path) -> Outcome {
     let stop = Stop::listen()?;
     let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
-    let gate_options =
-        GateOptions { discard_damaged_tail: args.discard_damaged_tail, ..GateOptions::default() };
+    let gate_options = GateOptions {
+        discard_damaged_tail: args.discard_damaged_tail,
+        judge: args.judge.open()?,
+        ..GateOptions::default()
+    };
     let log = Log::new(output::note);
     let options = ServerOptions { listen: args.listen, dev: args.dev, log, ..ServerOptions::default() };
     // The address first: one that cannot be had must not leave a new data folder behind.
@@ -146,6 +152,7 @@ fn announce(opened: &Opened, data: &Path, listeners: &[Listener], args: &Args) {
         Some(dir) => field("bundle", format!("`{}`, read again every {:?}", dir.display(), args.reload)),
         None => field("bundle", "the snapshot in force, from the log".to_owned()),
     }
+    judge::warn_if_missing(gate);
     if args.dev {
         let lost = if args.data.is_none() { "; the log and its key are thrown away at the end" } else { "" };
         output::warn(&format!("development mode: anyone on this machine may ask as any agent{lost}"));
@@ -216,6 +223,7 @@ async fn publish(gate: &Gate, bundle: &Bundle) -> Option<String> {
         Ok(true) => {
             let (version, digest) = gate.snapshot();
             output::note(&format!("snapshot {version} is in force: {digest}"));
+            judge::warn_if_missing(gate);
             None
         }
         Err(PublishError::Invalid(report)) => Some(format!(

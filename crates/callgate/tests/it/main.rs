@@ -16,6 +16,7 @@ mod crash;
 mod demo;
 mod disk;
 mod evidence;
+mod judge;
 mod mcp;
 mod printed;
 mod program;
