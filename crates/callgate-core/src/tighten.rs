@@ -12,13 +12,14 @@ use crate::settle::{Settled, code_of, reason_of};
 use crate::snapshot::Defaults;
 
 /// Applies the verdicts of a judge's rules.
-pub(crate) fn tighten(settled: Settled, mut judged: Vec<Verdict>, defaults: &Defaults) -> Settled {
+pub(crate) fn tighten(mut settled: Settled, mut judged: Vec<Verdict>, defaults: &Defaults) -> Settled {
     judged.retain(|verdict| !verdict.rule.effect.permits());
     if settled.decision == Decision::Deny {
         return settled;
     }
     judged.sort_by(|a, b| b.rule.effect.cmp(&a.rule.effect).then_with(|| a.rule.id.cmp(&b.rule.id)));
     let Some(strictest) = judged.first() else { return settled };
+    settled.verdicts.extend(judged.iter().cloned());
     let reasons = judged.iter().map(|v| reason_of(&v.rule, code_of(v.rule.effect))).collect();
     if let Some((rule, error)) = judged.iter().find_map(|v| Some((&v.rule, v.error.as_ref()?))) {
         let message = format!("rule `{}` could not be evaluated: {error}", rule.id);
@@ -57,6 +58,7 @@ fn denied(settled: Settled, rule: &Arc<Rule>, code: Code, mut reasons: Vec<Reaso
         constraints: Constraints::default(),
         approval: None,
         retry_after_ms: None,
+        verdicts: settled.verdicts,
     }
 }
 

@@ -12,7 +12,7 @@ use callgate_core::rule::{Outcome, Rule, Specificity, Step, Verdict};
 
 mod fence;
 
-pub(crate) use fence::{Lexis, Nesting, guarded, prescan, with_room};
+pub(crate) use fence::{Lexis, guarded, prescan, with_room};
 
 /// How a rule is filed in the index.
 #[derive(Debug, Clone)]

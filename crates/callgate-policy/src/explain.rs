@@ -95,6 +95,8 @@ pub enum Reached {
     FieldDiffers,
     /// Its condition was false.
     ConditionFalse,
+    /// It asks a judge, who kept it from speaking or was not asked.
+    Judged,
     /// It could not be evaluated.
     Error,
 }
@@ -154,6 +156,7 @@ fn considered(decided: &Decided, asked: Option<&Request>) -> Vec<Considered> {
         let (outcome, note) = match &step.outcome {
             Outcome::FieldDiffers(field) => (Reached::FieldDiffers, why::differs(field, asked)),
             Outcome::ConditionFalse => (Reached::ConditionFalse, "its condition is false".to_owned()),
+            Outcome::Judged(note) => (Reached::Judged, (*note).to_owned()),
             Outcome::Error(error) => (Reached::Error, error.clone()),
             // A match without a verdict is an engine's way to say that it has no opinion.
             Outcome::Matched => (Reached::ConditionFalse, "it matched and said nothing".to_owned()),

@@ -212,7 +212,13 @@ impl Said {
 }
 
 fn facts() -> Facts {
-    Facts { credential: Credential::Local, now_ms: 1_700_000_000_000, nonce_used: false, session: None }
+    Facts {
+        credential: Credential::Local,
+        now_ms: 1_700_000_000_000,
+        nonce_used: false,
+        session: None,
+        findings: Vec::new(),
+    }
 }
 
 fn bundle(policies: &str) -> Bundle {

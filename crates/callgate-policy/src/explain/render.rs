@@ -15,6 +15,7 @@ impl Reached {
             Self::Overruled => "overruled",
             Self::FieldDiffers => "no match",
             Self::ConditionFalse => "false",
+            Self::Judged => "judged",
             Self::Error => "error",
         }
     }
