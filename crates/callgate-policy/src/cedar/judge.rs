@@ -6,7 +6,7 @@
 //! disregarded, and an environment that is not said may be any. So nothing that a caller adds, leaves
 //! out or disguises takes a restriction away.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use callgate_core::facts::Facts;
 use callgate_core::name::Name;
@@ -25,6 +25,9 @@ const MAX_TRIES: usize = 32;
 /// Where the action type stands in [`Subject::session`].
 const ACTION_TYPE: usize = 3;
 
+/// Says something that a request leaves unsaid.
+type Say<'r> = fn(&mut Subject<'r>, &'r str);
+
 /// The views of one request.
 pub(crate) struct Judge<'r> {
     source: Source<'r>,
@@ -34,6 +37,8 @@ pub(crate) struct Judge<'r> {
     /// Some name looks like a policy's, but is not that.
     disguised: bool,
     base: View<'r>,
+    /// The work done so far.
+    spent: Cell<u64>,
     /// The view with the catalogue's tags alone, where the caller claims others.
     trusted: Option<OnceCell<Result<View<'r>, String>>>,
     candidates: &'r [&'r Compiled],
@@ -67,6 +72,7 @@ impl<'r> Judge<'r> {
             alike,
             disguised: Subject::resembles(request, resembles),
             base,
+            spent: Cell::new(0),
             trusted: listed.filter(|listed| claims(listed)).map(|_| OnceCell::new()),
             candidates,
         })
@@ -93,40 +99,46 @@ impl<'r> Judge<'r> {
     /// What the policy may say.
     pub(crate) fn maybe(&self, policy: &'r Compiled) -> Answer {
         let unsaid = self.unsaid(policy);
-        let first = if unsaid.is_empty() { self.base(policy) } else { self.tried(policy, &unsaid) };
-        let mut found = first;
-        if found != Answer::Yes
-            && let Some(trusted) = self.trusted(policy)
-        {
-            found = stricter(found, trusted);
+        let said = unsaid.is_empty();
+        let written = || Subject::of(self.source.request, self.listed);
+        let mut found = if said { self.base(policy) } else { self.tried(policy, &unsaid, &written()) };
+        if found != Answer::Yes && self.trusted.is_some() && policy.reads.has(TAGS) {
+            let trusted = self.trusted(policy).filter(|_| said);
+            let other = trusted.unwrap_or_else(|| self.tried(policy, &unsaid, &self.without_claims()));
+            found = stricter(found, other);
         }
         if found != Answer::Yes && self.disguised {
             let subject = Subject::resembling(self.source.request, self.listed, &policy.reads);
-            found = stricter(found, self.seen(policy, subject));
+            let other = if said { self.seen(policy, subject) } else { self.tried(policy, &unsaid, &subject) };
+            found = stricter(found, other);
         }
         found
     }
 
+    /// The request with the catalogue's tags alone.
+    fn without_claims(&self) -> Subject<'r> {
+        let mut subject = Subject::of(self.source.request, self.listed);
+        subject.tags = self.listed.into_iter().flat_map(|listed| &listed.tags).map(Name::as_str).collect();
+        subject
+    }
+
     fn base(&self, policy: &Compiled) -> Answer {
-        self.base.precheck(policy).unwrap_or_else(|| self.base.answer(policy))
+        self.base.precheck(policy).unwrap_or_else(|| self.base.answer(policy, &self.spent))
     }
 
     /// What the policy says where the caller's own tags are disregarded; `None` where that is the same.
     fn trusted(&self, policy: &Compiled) -> Option<Answer> {
         let cell = self.trusted.as_ref().filter(|_| policy.reads.has(TAGS))?;
         let view = cell.get_or_init(|| {
-            let mut subject = Subject::of(self.source.request, self.listed);
-            subject.tags =
-                self.listed.into_iter().flat_map(|listed| &listed.tags).map(Name::as_str).collect();
             let readers: Vec<&Compiled> =
                 self.candidates.iter().copied().filter(|policy| policy.reads.has(TAGS)).collect();
             let attributes = readers.iter().any(|policy| policy.reads.has(ATTRIBUTES));
-            let mut view = View::frame(subject, self.source, attributes)?;
+            let mut view = View::frame(self.without_claims(), self.source, attributes)?;
             view.fill(self.source, &readers)?;
             Ok(view)
         });
         Some(match view {
-            Ok(view) => view.precheck(policy).unwrap_or_else(|| view.answer(policy)),
+            Ok(view) => view.precheck(policy).unwrap_or_else(|| view.answer(policy, &self.spent)),
             Err(why) => Answer::Error(why.clone()),
         })
     }
@@ -136,15 +148,15 @@ impl<'r> Judge<'r> {
         let view = View::frame(subject, self.source, policy.reads.has(ATTRIBUTES));
         let answer = view.and_then(|mut view| match view.precheck(policy) {
             Some(answer) => Ok(answer),
-            None => view.fill(self.source, &[policy]).map(|()| view.answer(policy)),
+            None => view.fill(self.source, &[policy]).map(|()| view.answer(policy, &self.spent)),
         });
         answer.unwrap_or_else(Answer::Error)
     }
 
     /// What the policy reads and the request leaves unsaid.
-    fn unsaid(&self, policy: &Compiled) -> Vec<fn(&mut Subject<'r>, &'r str)> {
+    fn unsaid(&self, policy: &Compiled) -> Vec<Say<'r>> {
         let (request, reads) = (self.source.request, &policy.reads);
-        let mut found: Vec<fn(&mut Subject<'r>, &'r str)> = Vec::new();
+        let mut found: Vec<Say<'r>> = Vec::new();
         if request.environment.is_none() && reads.has(ENVIRONMENT) {
             found.push(|subject, text| subject.environment = Some(text));
         }
@@ -161,13 +173,13 @@ impl<'r> Judge<'r> {
 
     /// What the policy says of the likeliest values of what is unsaid: each text it compares with, and
     /// one that it does not know.
-    fn tried(&self, policy: &'r Compiled, unsaid: &[fn(&mut Subject<'r>, &'r str)]) -> Answer {
+    fn tried(&self, policy: &'r Compiled, unsaid: &[Say<'r>], subject: &Subject<'r>) -> Answer {
         if policy.reads.texts.len() > MAX_TRIES {
-            return Answer::Error("the request names no `environment`".to_owned());
+            return Answer::Error("the request leaves too much unsaid, such as its `environment`".to_owned());
         }
         let mut found = Answer::False;
         for text in policy.reads.texts.iter().map(|text| text.as_str()).chain([UNSAID]) {
-            let mut subject = Subject::of(self.source.request, self.listed);
+            let mut subject = subject.clone();
             for say in unsaid {
                 say(&mut subject, text);
             }

@@ -1,5 +1,6 @@
 //! A request as Cedar sees it: entities and a context, made only as far as the policies at hand read.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -39,7 +40,6 @@ pub(crate) struct View<'r> {
     broken: Broken,
     /// An upper bound for the size of any value.
     size: u64,
-    spent: std::cell::Cell<u64>,
 }
 
 /// What views are made from.
@@ -76,7 +76,6 @@ impl<'r> View<'r> {
             context: Context::empty(),
             broken: Broken::default(),
             size: 0,
-            spent: std::cell::Cell::new(0),
         })
     }
 
@@ -122,6 +121,8 @@ impl<'r> View<'r> {
             if let Some(args) = self.args(source.request, &named) {
                 context.insert("args".into(), args);
             }
+        }
+        if reads(ARGS | LABELS) {
             self.size = size_of(source.request);
         }
         if reads(SESSION) {
@@ -223,14 +224,14 @@ impl<'r> View<'r> {
     }
 
     /// What a policy that passed [`Self::precheck`] says; the context is filled.
-    pub(crate) fn answer(&self, policy: &Compiled) -> Answer {
+    pub(crate) fn answer(&self, policy: &Compiled, work: &Cell<u64>) -> Answer {
         let Some(condition) = &policy.condition else { return Answer::Yes };
         if let Some(why) = self.unreadable(policy) {
             return Answer::Error(why.to_owned());
         }
         let walked = policy.reads.walks.saturating_mul(self.size);
-        let spent = self.spent.get().saturating_add(policy.reads.nodes).saturating_add(walked);
-        self.spent.set(spent);
+        let spent = work.get().saturating_add(policy.reads.nodes).saturating_add(walked);
+        work.set(spent);
         if spent > MAX_WORK {
             return Answer::Error("it would be too much work on arguments of this size".to_owned());
         }
@@ -309,11 +310,11 @@ fn add(entities: Entities, list: Vec<Arc<Entity>>) -> Result<Entities, String> {
         .map_err(|_| "the request's entities do not fit together".to_owned())
 }
 
-/// How many bytes and values the arguments have.
+/// How many bytes and values the arguments and labels have.
 fn size_of(request: &Request) -> u64 {
     use callgate_core::value::Value as Json;
     let mut open: Vec<&Json> = request.args.iter().map(|(_, value)| value).collect();
-    let mut size = 0usize;
+    let mut size = request.labels.values().fold(0usize, |size, text| size.saturating_add(text.len()));
     while let Some(value) = open.pop() {
         size = size.saturating_add(1);
         match value {
