@@ -95,6 +95,9 @@ fn held(id: u32, reviewers: &[&str], quorum: u32, expires_ms: u64) -> Verdict {
     verdict
 }
 
+/// Effect, priority, whether it fails, reviewers with quorum and time, and when to ask again.
+type Drawn = (Decision, i32, bool, Option<(Vec<&'static str>, u32, u64)>, Option<u64>);
+
 fn verdicts(first: u32) -> impl Strategy<Value = Vec<Verdict>> {
     let one = (
         proptest::sample::select(Decision::ALL.to_vec()),
@@ -105,10 +108,7 @@ fn verdicts(first: u32) -> impl Strategy<Value = Vec<Verdict>> {
     );
     proptest::collection::vec(one, 0..5).prop_map(move |all| {
         let numbered = (first..).zip(all);
-        let build = |(id, (effect, priority, fails, terms, retry)): (
-            u32,
-            (_, _, bool, Option<(Vec<&str>, u32, u64)>, _),
-        )| {
+        let build = |(id, (effect, priority, fails, terms, retry)): (u32, Drawn)| {
             let mut verdict = match terms {
                 Some((reviewers, quorum, expires)) if effect == Decision::RequireApproval => {
                     held(id, &reviewers, quorum, expires)

@@ -74,7 +74,7 @@ impl Reads {
         self.nodes = self.nodes.saturating_add(1);
         match expr.expr_kind() {
             ExprKind::GetAttr { expr: of, attr } | ExprKind::HasAttr { expr: of, attr } => {
-                self.attribute(of, attr)
+                self.attribute(of, attr);
             }
             ExprKind::Var(Var::Context) => self.parts |= EVERYTHING,
             ExprKind::Lit(Literal::String(text)) => self.text(text),

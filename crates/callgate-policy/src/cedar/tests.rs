@@ -229,7 +229,7 @@ fn bundle(policies: &str) -> Bundle {
 
 /// The number of a policy in its file, from 0, as Cedar counts.
 fn number(id: &str) -> usize {
-    id.rsplit('#').next().unwrap().parse::<usize>().unwrap() - 1
+    id.rsplit('#').next().unwrap().parse::<usize>().unwrap().saturating_sub(1)
 }
 
 proptest! {

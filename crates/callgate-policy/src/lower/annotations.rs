@@ -89,7 +89,7 @@ pub(super) fn read(
         // Nothing outranks a `forbid`.
         invariant: !permit,
         reason: all.decode::<Prose>("reason", quoted),
-        constraints: constraints.unwrap_or_else(Constraints::default),
+        constraints: constraints.unwrap_or_default(),
         approval,
         retry_after_ms: all.decode::<Duration>("retry_after", quoted),
         controls: controls.into_iter().flatten().map(|name| name.value.to_string()).collect(),

@@ -157,7 +157,7 @@ fn statements(text: &str) -> Result<(), Fault> {
                     .iter()
                     .skip(at)
                     .position(|b| *b == b'\n')
-                    .map_or(bytes.len(), |n| at.saturating_add(n))
+                    .map_or(bytes.len(), |n| at.saturating_add(n));
             }
             (b';', _) => (at, start, ifs) = (next, next, 0),
             (b'i', b'f') if !word(byte(at.wrapping_sub(1))) && !word(byte(next.saturating_add(1))) => {

@@ -30,7 +30,7 @@ pub(super) fn lower(
     judge: &Spanned<JudgeText>,
     text: &RuleText,
     rule: &Arc<Rule>,
-    args: Type,
+    args: &Type,
     defaults: &Defaults,
     sink: &mut Sink<'_>,
 ) -> Option<Inquiry> {
@@ -46,7 +46,7 @@ pub(super) fn lower(
         .help("write `judge: {model: \"…\"}` in `callgate.yaml`");
     }
     let sees = written.sees.as_ref().map(|sees| sees.value.as_slice());
-    let sound = sees.unwrap_or_default().iter().filter(|path| !is_seen(path, &args, sink)).count() == 0;
+    let sound = sees.unwrap_or_default().iter().filter(|path| !is_seen(path, args, sink)).count() == 0;
     let effect = written.on_failure.as_ref().map_or(rule.effect, |word| word.value);
     let mut paths: Vec<String> = match sees {
         Some(paths) => paths.iter().map(|path| path.value.clone()).collect(),

@@ -61,7 +61,7 @@ pub(super) fn lower<'a>(
     let judge = match &text.judge {
         None => None,
         Some(judge) => {
-            Some(judge::lower(judge, text, &rule, arguments(&matcher, catalogue), defaults, sink)?)
+            Some(judge::lower(judge, text, &rule, &arguments(&matcher, catalogue), defaults, sink)?)
         }
     };
     let compiled = Compiled { rule, matcher, condition, judge };
