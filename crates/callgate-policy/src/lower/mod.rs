@@ -184,7 +184,11 @@ fn decode<'a>(files: &'a [(FileKind, SourceFile<'a>)], problems: &mut Problems) 
                 let sound = problems.errors() == before;
                 parts.contracts.extend(contracts.map(|contract| Part { file, text: contract.value, sound }));
             }
-            FileKind::Policy(_) | FileKind::Tests | FileKind::Later | FileKind::Misplaced => {}
+            FileKind::Tests => {
+                let tests = TestsFile::decode(&root, sink).filter(|_| sink.problems.errors() == before);
+                parts.tests.extend(tests.map(|text| Part { file, text, sound: true }));
+            }
+            FileKind::Policy(_) | FileKind::Later | FileKind::Misplaced => {}
         }
     }
     parts

@@ -23,8 +23,10 @@ tests:
 /// Plays tests against [`RULES`].
 fn play(tests: &str) -> TestReport {
     let text = format!("{HEAD}{tests}");
-    run(&bundle(&[("rules/r.yaml", RULES), ("tests/t.yaml", &text)]), None)
-        .unwrap_or_else(|report| panic!("{report}"))
+    let report = run(&bundle(&[("rules/r.yaml", RULES), ("tests/t.yaml", &text)]), None)
+        .unwrap_or_else(|report| panic!("{report}"));
+    assert!(!report.tests.is_empty(), "nothing was played: {tests}");
+    report
 }
 
 /// `field: expected/actual` of everything that differs.
