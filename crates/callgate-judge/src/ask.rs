@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The body of the request that asks `question`.
 pub(crate) fn body(question: &Question) -> Vec<u8> {
-    let body = json!({
+    let mut body = json!({
         "model": &*question.model,
         "messages": [
             {"role": "system", "content": question.instructions},
@@ -24,6 +24,8 @@ pub(crate) fn body(question: &Question) -> Vec<u8> {
             "json_schema": {"name": "ruling", "strict": true, "schema": schema(question)},
         },
     });
+    // The same bytes whatever order the library keeps keys in.
+    body.sort_all_objects();
     body.to_string().into_bytes()
 }
 

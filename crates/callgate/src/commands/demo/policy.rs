@@ -13,7 +13,7 @@ macro_rules! quickstart {
     };
 }
 
-quickstart!("callgate.yaml", "rules/files.yaml", "rules/never.yaml", "tools/files.json");
+quickstart!("callgate.yaml", "rules/files.yaml", "rules/never.yaml", "tests/files.yaml", "tools/files.json");
 
 /// Writes the bundle into a folder.
 pub(super) fn write(dir: &Path) -> Result<(), Failure> {
