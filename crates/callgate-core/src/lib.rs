@@ -13,6 +13,7 @@ pub mod digest;
 pub mod facts;
 pub mod fields;
 pub mod finding;
+pub mod history;
 pub mod index;
 pub mod json;
 pub mod module;
