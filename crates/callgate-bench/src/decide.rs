@@ -86,13 +86,7 @@ pub(crate) fn run() {
         "{:>8} {:>16} {:>16} {:>16}   {:>16}",
         "rules", "first matches", "last matches", "none matches", "last, with CEL"
     );
-    let facts = Facts {
-        credential: Credential::Development,
-        now_ms: 0,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    };
+    let facts = Facts::new(Credential::Development, 0);
     for count in [10, 100, 1000, 10_000] {
         let plain = snapshot(count, false);
         let conditional = snapshot(count, true);

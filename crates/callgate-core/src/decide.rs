@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use crate::contract;
 use crate::decision::{Code, Decision, Reason};
+use crate::digest::Digest;
 use crate::facts::{Credential, Facts};
 use crate::finding::{Consulted, Question};
+use crate::history::{HistoryFacts, Observation, Occurrence, Query};
 use crate::module::Evaluation;
 use crate::name::Name;
 use crate::request::Request;
@@ -129,17 +131,57 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         (questions, consulted) = (Vec::new(), Vec::new());
     }
     let settled = tighten(settled, judged, &snapshot.defaults);
+    let (settled, observations) = observe(snapshot, &request, facts, settled);
     let advance = ruling.advance.filter(|_| settled.decision.permits());
     let effects = DecisionDelta {
         advance,
         nonce: nonce_use(snapshot, &request, facts),
         open_until_ms: settled.decision.permits().then(|| add(facts.now_ms, OPEN_MS)),
         key: Some(SessionKey::of(&request)),
+        observations,
+        reads: facts.history.as_ref().and_then(HistoryFacts::reads),
         team: request.agent.team.as_ref().map(|team| team.as_str().to_owned()),
         version: facts.session.as_ref().map_or(0, |session| session.version),
         ..DecisionDelta::NOTHING
     };
     Decided { ask: Ask::Request(request), settled, effects, trace, questions, consulted, expires_at_ms }
+}
+
+/// What the decided request adds to the history. An action that could not be remembered must not run.
+fn observe(
+    snapshot: &Snapshot,
+    request: &Request,
+    facts: &Facts,
+    settled: Settled,
+) -> (Settled, Vec<Observation>) {
+    let Some(history) = facts.history.as_ref().filter(|_| snapshot.looks_back()) else {
+        return (settled, Vec::new());
+    };
+    let seen = |allowed| snapshot.observe(&Occurrence::Decided { request, allowed }, history);
+    match seen(settled.decision.permits()) {
+        Ok(observations) => (settled, observations),
+        Err(_) if !settled.decision.permits() => (settled, Vec::new()),
+        Err(why) => {
+            let message = format!("the request cannot be kept in the history that policies ask: {why}");
+            let settled = refused(vec![Reason::guard(Code::PolicyError, message)]);
+            (settled, seen(false).unwrap_or_default())
+        }
+    }
+}
+
+/// The questions about the past that deciding `ask` will ask. Pure, like [`decide`] itself.
+#[must_use]
+pub fn plan(snapshot: &Snapshot, ask: &Ask, credential: &Credential, blind: &Digest) -> Vec<Query> {
+    let Ask::Request(request) = ask else { return Vec::new() };
+    if !snapshot.looks_back() {
+        return Vec::new();
+    }
+    let mut request = request.clone();
+    if identify(&mut request, credential).is_err() {
+        return Vec::new();
+    }
+    snapshot.catalogue.tag(&mut request);
+    snapshot.plan(&Occurrence::Asked(&request), blind)
 }
 
 /// How long an allowed action waits for its outcome: a day.
@@ -151,7 +193,9 @@ impl DecisionDelta {
         advance: None,
         key: None,
         nonce: None,
+        observations: Vec::new(),
         open_until_ms: None,
+        reads: None,
         slot: None,
         snapshot: 0,
         team: None,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::finding::Finding;
+use crate::history::HistoryFacts;
 
 /// Who presented the request, as the gate established it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct SessionFacts {
 pub struct Facts {
     /// Who presented the request.
     pub credential: Credential,
+    /// What was read of the past, if a policy in force looks back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryFacts>,
     /// The gate's clock, milliseconds since 1970 UTC.
     pub now_ms: i64,
     /// Whether the nonce was used before in this session.
@@ -73,5 +77,13 @@ impl Facts {
     #[must_use]
     pub fn finding(&self, question: &Digest) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.question == *question)
+    }
+}
+
+impl Facts {
+    /// Facts of a request whose session, nonce and past are unknown.
+    #[must_use]
+    pub const fn new(credential: Credential, now_ms: i64) -> Self {
+        Self { credential, history: None, now_ms, nonce_used: false, session: None, findings: Vec::new() }
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crate::digest::Digest;
 use crate::facts::Facts;
 use crate::finding::{Consulted, Question};
+use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
 use crate::request::Request;
 use crate::rule::{Rule, Step, Verdict};
 
@@ -33,6 +35,29 @@ pub trait Module: Debug + Send + Sync {
 
     /// Adds this module's verdicts on `request`.
     fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation);
+
+    /// What must be kept of events for its policies. A module without any never looks back.
+    fn monitors(&self) -> &[Monitor] {
+        &[]
+    }
+
+    /// The questions about the past that evaluating or observing `occurrence` asks. `blind` goes into
+    /// every key.
+    fn plan(&self, _occurrence: &Occurrence<'_>, _blind: &Digest) -> Vec<Query> {
+        Vec::new()
+    }
+
+    /// What `occurrence` adds to the history.
+    ///
+    /// # Errors
+    /// Why that cannot be told; the action must not run then.
+    fn observe(
+        &self,
+        _occurrence: &Occurrence<'_>,
+        _history: &HistoryFacts,
+    ) -> Result<Vec<Observation>, String> {
+        Ok(Vec::new())
+    }
 
     /// How many rules it holds; for people only.
     fn rules(&self) -> usize {

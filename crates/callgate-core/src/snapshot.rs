@@ -1,10 +1,13 @@
 //! A snapshot: one compiled, immutable bundle, named by its digest.
 
+use std::collections::BTreeMap;
+
 use crate::catalogue::Catalogue;
 use crate::constraint::Constraints;
 use crate::contract::Contract;
 use crate::digest::Digest;
 use crate::finding::JudgeSettings;
+use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
 use crate::module::Module;
 
 /// What holds where no rule says otherwise.
@@ -53,4 +56,44 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// Where no rule says otherwise.
     pub defaults: Defaults,
+}
+
+impl Snapshot {
+    /// What must be kept of events for its policies, by id, each once.
+    #[must_use]
+    pub fn monitors(&self) -> Vec<Monitor> {
+        let all = self.modules.iter().flat_map(|module| module.monitors());
+        let by_id: BTreeMap<Digest, Monitor> = all.map(|monitor| (monitor.id, monitor.clone())).collect();
+        by_id.into_values().collect()
+    }
+
+    /// Whether any of its policies looks back.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        self.modules.iter().any(|module| !module.monitors().is_empty())
+    }
+
+    /// The questions about the past for `occurrence`.
+    #[must_use]
+    pub fn plan(&self, occurrence: &Occurrence<'_>, blind: &Digest) -> Vec<Query> {
+        self.modules.iter().flat_map(|module| module.plan(occurrence, blind)).collect()
+    }
+
+    /// What `occurrence` adds to the history.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub fn observe(
+        &self,
+        occurrence: &Occurrence<'_>,
+        history: &HistoryFacts,
+    ) -> Result<Vec<Observation>, String> {
+        let mut all = Vec::new();
+        for module in &self.modules {
+            all.extend(module.observe(occurrence, history)?);
+        }
+        all.sort_by_key(|observation| observation.series);
+        all.dedup();
+        Ok(all)
+    }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::facts::{Credential, Facts, Position, SessionFacts};
+use crate::history::{History, Kept, Monitor, Observation, Reads};
 use crate::request::Request;
 
 /// Names one session: unique for one agent of one tenant. An empty id stands for requests without one.
@@ -69,6 +70,9 @@ pub struct OpenAction {
 pub struct SnapshotRef {
     /// `sha256:…` of the bundle.
     pub digest: String,
+    /// What its policies watch; the events of every other monitor are forgotten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub monitors: Vec<Monitor>,
     /// The short version, `v1` upwards.
     pub version: u64,
 }
@@ -129,8 +133,34 @@ pub enum Change {
     },
     /// The key ring slot of a session was erased: its requests cannot be read again.
     SessionErased(SessionKey),
+    /// Monitors that were not in force are filled from the log, before a snapshot needs them.
+    HistoryFilled(HistoryFill),
     /// A receipt that changes nothing, such as the log's first.
     Noted {},
+}
+
+impl Change {
+    /// What it adds to the history.
+    #[must_use]
+    pub fn observations(&self) -> &[Observation] {
+        match self {
+            Self::Decision(decision) => &decision.observations,
+            Self::Outcome(outcome) => &outcome.observations,
+            _ => &[],
+        }
+    }
+}
+
+/// One piece of what the log holds for monitors that were not in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryFill {
+    /// The monitors that begin here, empty, whatever was kept of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub begins: Vec<Monitor>,
+    /// Their events, as a fold of the log keeps them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
 }
 
 /// The effects of one decision. The versions are those its facts were read at.
@@ -146,9 +176,15 @@ pub struct DecisionDelta {
     /// The nonce this request used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<NonceUse>,
+    /// What the request adds to the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<Observation>,
     /// Whether an action is now open, until its outcome or this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_until_ms: Option<i64>,
+    /// What was read of the history; it must not have moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<Reads>,
     /// The key ring slot that seals this session's requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u64>,
@@ -179,6 +215,15 @@ pub struct OutcomeDelta {
     pub decision: u64,
     /// Whose session it is.
     pub key: SessionKey,
+    /// What the outcome adds to the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<Observation>,
+    /// What was read of the history; it must not have moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<Reads>,
+    /// The version of the snapshot whose monitors were asked; it must still be in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<u64>,
     /// The session's receipts when the facts were read.
     pub version: u64,
 }
@@ -198,6 +243,9 @@ pub enum Conflict {
     /// The action is closed or unknown.
     #[error("the action is closed or unknown")]
     Action,
+    /// What was read of the history got another event.
+    #[error("the history moved on")]
+    History,
     /// A snapshot version or key id is taken, or the key is unknown.
     #[error("the registry moved on")]
     Registry,
@@ -217,6 +265,7 @@ pub struct State {
     snapshots: Vec<Activation>,
     keys: BTreeMap<String, ApiKey>,
     latest_ms: i64,
+    history: History,
 }
 
 impl State {
@@ -229,7 +278,13 @@ impl State {
             key.as_ref().zip(nonce).is_some_and(|(key, nonce)| self.nonces.contains(&nonce_name(key, nonce)));
         let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
         let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
-        Facts { credential, now_ms, nonce_used, session, findings: Vec::new() }
+        Facts { nonce_used, session, ..Facts::new(credential, now_ms) }
+    }
+
+    /// What earlier events left behind.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 
     /// One session.
@@ -294,7 +349,11 @@ impl State {
         match &delta.change {
             Change::Decision(decision) => self.check_decision(decision),
             Change::Outcome(outcome) => {
+                if outcome.snapshot.is_some_and(|snapshot| snapshot != self.active_version()) {
+                    return Err(Conflict::Snapshot);
+                }
                 self.check_version(&outcome.key, outcome.version)?;
+                self.check_reads(outcome.reads.as_ref())?;
                 let open = self.open.get(&outcome.decision).filter(|open| open.key == outcome.key);
                 open.map(|_| ()).ok_or(Conflict::Action)
             }
@@ -311,8 +370,13 @@ impl State {
             Change::KeyCreated(_)
             | Change::KeyRevoked { .. }
             | Change::SessionErased(_)
+            | Change::HistoryFilled(_)
             | Change::Noted {} => Ok(()),
         }
+    }
+
+    fn check_reads(&self, reads: Option<&Reads>) -> Result<(), Conflict> {
+        if reads.is_none_or(|reads| self.history.holds(reads)) { Ok(()) } else { Err(Conflict::History) }
     }
 
     fn check_version(&self, key: &SessionKey, version: u64) -> Result<(), Conflict> {
@@ -324,6 +388,7 @@ impl State {
         if delta.snapshot != self.active_version() {
             return Err(Conflict::Snapshot);
         }
+        self.check_reads(delta.reads.as_ref())?;
         let Some(key) = &delta.key else { return Ok(()) };
         self.check_version(key, delta.version)?;
         if let Some(known) = self.slots.get(key)
@@ -341,6 +406,7 @@ impl State {
     pub fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
         self.latest_ms = self.latest_ms.max(delta.now_ms);
         self.forget(delta.now_ms);
+        self.history.apply(index, self.latest_ms, delta.change.observations());
         match &delta.change {
             Change::Decision(decision) => self.apply_decision(index, payload_sha256, decision),
             Change::Outcome(outcome) => {
@@ -348,6 +414,7 @@ impl State {
                 self.extend_session(&outcome.key, payload_sha256, None);
             }
             Change::SnapshotActivated(snapshot) => {
+                self.history.enforce(&snapshot.monitors);
                 self.snapshots.push(Activation { snapshot: snapshot.clone(), receipt: index });
             }
             Change::KeyCreated(key) => {
@@ -359,6 +426,10 @@ impl State {
             // The next request of the session gets a new key.
             Change::SessionErased(key) => {
                 self.slots.remove(key);
+            }
+            Change::HistoryFilled(fill) => {
+                self.history.begin(&fill.begins);
+                self.history.fill(&fill.kept);
             }
             Change::Noted {} => {}
         }

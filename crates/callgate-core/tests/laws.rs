@@ -56,13 +56,7 @@ fn request(extra: &str) -> Request {
 }
 
 fn facts() -> Facts {
-    Facts {
-        credential: Credential::Development,
-        now_ms: NOW,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    }
+    Facts::new(Credential::Development, NOW)
 }
 
 fn ask(verdicts: &[Verdict]) -> Decided {

@@ -98,7 +98,14 @@ impl Gate {
     ) -> Result<OutcomeReply, OutcomeError> {
         for _ in 0..MAX_ATTEMPTS {
             let (open, version, prev) = self.open_action(report.receipt_index, credential)?;
-            let delta = OutcomeDelta { decision: report.receipt_index, key: open.key.clone(), version };
+            let delta = OutcomeDelta {
+                decision: report.receipt_index,
+                key: open.key.clone(),
+                observations: Vec::new(),
+                reads: None,
+                snapshot: None,
+                version,
+            };
             let delta = Delta { change: Change::Outcome(delta), now_ms: self.now_ms() };
             let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
             let statement = self.outcome_statement(&report, &open, delta.now_ms, &delta_bytes, prev)?;

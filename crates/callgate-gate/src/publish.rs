@@ -97,7 +97,8 @@ impl Gate {
     }
 
     async fn activate(&self, active: &Active, archive: &[u8], actor: &str) -> Result<(), Unavailable> {
-        let snapshot = SnapshotRef { digest: active.digest.clone(), version: active.version };
+        let monitors = active.snapshot.monitors();
+        let snapshot = SnapshotRef { digest: active.digest.clone(), monitors, version: active.version };
         let details = [("digest", active.digest.clone()), ("version", active.name.clone())];
         let attachment = vault::plain(archive);
         self.note("snapshot.activate", actor, &details, Change::SnapshotActivated(snapshot), attachment)

@@ -34,12 +34,6 @@ fn decided(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms:
         Ok(request) => Ask::Request(Box::new(request)),
         Err(problem) => Ask::Malformed(problem.to_string()),
     };
-    let facts = Facts {
-        credential: credential.clone(),
-        now_ms,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    };
+    let facts = Facts::new(credential.clone(), now_ms);
     decide(snapshot, ask, &facts)
 }

@@ -207,13 +207,7 @@ mod tests {
 
     fn evaluate(policies: &Policies, text: &str) -> Vec<(String, bool)> {
         let request = Request::parse(text.as_bytes(), &Limits::REQUEST).unwrap();
-        let facts = Facts {
-            credential: Credential::Local,
-            now_ms: 0,
-            nonce_used: false,
-            session: None,
-            findings: Vec::new(),
-        };
+        let facts = Facts::new(Credential::Local, 0);
         let mut evaluation = Evaluation::default();
         policies.evaluate(&request, &facts, &mut evaluation);
         let verdicts = evaluation.verdicts.iter();

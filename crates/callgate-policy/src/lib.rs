@@ -12,6 +12,7 @@ mod condition;
 #[macro_use]
 mod decode;
 mod diagnostic;
+mod dogwood;
 mod engine;
 mod explain;
 mod language;

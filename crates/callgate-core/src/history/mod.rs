@@ -15,12 +15,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::request::Request;
 
-pub use series::Kept;
 use series::Series;
+pub use series::{Kept, KeptEvent};
+
+/// Something that happens, as monitors see it.
+#[derive(Debug, Clone, Copy)]
+pub enum Occurrence<'a> {
+    /// A request that is being decided.
+    Asked(&'a Request),
+    /// A request that was decided.
+    Decided {
+        /// The request as decided.
+        request: &'a Request,
+        /// Whether it may run.
+        allowed: bool,
+    },
+    /// An allowed action that ended.
+    Ended {
+        /// The request that asked for it.
+        request: &'a Request,
+        /// How it ended, in the words of an outcome report; `succeeded` if it did what it should.
+        status: &'a str,
+    },
+}
+
+impl<'a> Occurrence<'a> {
+    /// The request behind it.
+    #[must_use]
+    pub const fn request(&self) -> &'a Request {
+        match self {
+            Self::Asked(request) | Self::Decided { request, .. } | Self::Ended { request, .. } => request,
+        }
+    }
+}
 
 /// How the events of a monitor are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Only the newest event: enough to know whether it happened.
@@ -273,10 +305,8 @@ impl History {
     pub fn read(&self, mut queries: Vec<Query>, now_ms: i64, blind: Digest) -> HistoryFacts {
         queries.sort_unstable();
         queries.dedup();
-        let readings = queries
-            .into_iter()
-            .map(|query| Reading { answer: self.answer(&query, now_ms), query })
-            .collect();
+        let readings =
+            queries.into_iter().map(|query| Reading { answer: self.answer(&query, now_ms), query }).collect();
         HistoryFacts { as_of: self.size, blind, readings }
     }
 
@@ -360,7 +390,8 @@ impl History {
 
     /// What is kept of these monitors, in pieces of at most `size` events.
     pub fn kept<'a>(&'a self, monitors: &'a [Monitor], size: usize) -> impl Iterator<Item = Kept> + 'a {
-        let watched = monitors.iter().filter_map(|monitor| Some((monitor.id, self.monitors.get(&monitor.id)?)));
+        let watched =
+            monitors.iter().filter_map(|monitor| Some((monitor.id, self.monitors.get(&monitor.id)?)));
         watched.flat_map(move |(monitor, watched)| {
             watched
                 .series

@@ -197,10 +197,7 @@ impl Series {
             Self::Streak(streak) => streak.broken,
             _ => None,
         };
-        events
-            .chunks(size.max(1))
-            .map(|events| Kept { broken, events: events.to_vec(), series })
-            .collect()
+        events.chunks(size.max(1)).map(|events| Kept { broken, events: events.to_vec(), series }).collect()
     }
 
     fn only(&self, name: Option<Digest>) -> Vec<KeptEvent> {

@@ -14,13 +14,7 @@ use crate::lower::rules_of;
 mod generate;
 
 fn facts() -> Facts {
-    Facts {
-        credential: Credential::Local,
-        now_ms: 1_700_000_000_000,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    }
+    Facts::new(Credential::Local, 1_700_000_000_000)
 }
 
 proptest! {
