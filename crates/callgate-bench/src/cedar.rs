@@ -200,13 +200,7 @@ pub(crate) fn run() {
         "bare: one set",
         "bare: ideal index"
     );
-    let facts = Facts {
-        credential: Credential::Development,
-        now_ms: 0,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    };
+    let facts = Facts::new(Credential::Development, 0);
     for count in [10, 100, 1000, 10_000] {
         let models = models(count);
         let texts: Vec<String> =

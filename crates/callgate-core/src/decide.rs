@@ -169,19 +169,20 @@ fn observe(
     }
 }
 
-/// The questions about the past that deciding `ask` will ask. Pure, like [`decide`] itself.
+/// The questions about the past that deciding `ask` will ask; `None` where no policy looks back.
+/// Pure, like [`decide`] itself. `blind` hides correlated values in what the log keeps of them.
 #[must_use]
-pub fn plan(snapshot: &Snapshot, ask: &Ask, credential: &Credential, blind: &Digest) -> Vec<Query> {
-    let Ask::Request(request) = ask else { return Vec::new() };
+pub fn plan(snapshot: &Snapshot, ask: &Ask, credential: &Credential, blind: &Digest) -> Option<Vec<Query>> {
     if !snapshot.looks_back() {
-        return Vec::new();
+        return None;
     }
+    let Ask::Request(request) = ask else { return Some(Vec::new()) };
     let mut request = request.clone();
     if identify(&mut request, credential).is_err() {
-        return Vec::new();
+        return Some(Vec::new());
     }
     snapshot.catalogue.tag(&mut request);
-    snapshot.plan(&Occurrence::Asked(&request), blind)
+    Some(snapshot.plan(&Occurrence::Asked(&request), blind))
 }
 
 /// How long an allowed action waits for its outcome: a day.

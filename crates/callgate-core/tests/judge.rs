@@ -61,13 +61,7 @@ fn ask(says: Says) -> Decided {
     };
     let text = r#"{"agent":{"id":"bot"},"tool":{"name":"t"}}"#;
     let request = Request::parse(text.as_bytes(), &Limits::REQUEST).unwrap();
-    let facts = Facts {
-        credential: Credential::Development,
-        now_ms: 0,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    };
+    let facts = Facts::new(Credential::Development, 0);
     decide(&snapshot, Ask::Request(Box::new(request)), &facts)
 }
 

@@ -212,13 +212,7 @@ impl Said {
 }
 
 fn facts() -> Facts {
-    Facts {
-        credential: Credential::Local,
-        now_ms: 1_700_000_000_000,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    }
+    Facts::new(Credential::Local, 1_700_000_000_000)
 }
 
 fn bundle(policies: &str) -> Bundle {

@@ -1,7 +1,8 @@
 //! One test, played: each request decided on the state that those before it left.
 
-use callgate_core::decide::{Ask, Decided, decide};
+use callgate_core::decide::{Ask, Decided, decide, plan};
 use callgate_core::digest::Digest;
+use callgate_core::history::{Observation, Occurrence};
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, OutcomeDelta, SnapshotRef, State};
 
@@ -21,7 +22,8 @@ struct Log {
 /// Plays a test and notes which rules spoke.
 pub(super) fn play(snapshot: &Snapshot, case: &Case, coverage: &mut [Covered]) -> TestResult {
     let mut log = Log { state: State::default(), size: 0 };
-    let activated = SnapshotRef { digest: snapshot.digest.to_string(), version: VERSION };
+    let monitors = snapshot.monitors();
+    let activated = SnapshotRef { digest: snapshot.digest.to_string(), monitors, version: VERSION };
     let begins = case.steps.first().map_or(0, |step| step.now_ms);
     log.push(Change::SnapshotActivated(activated), begins);
     let mut failures = Vec::new();
@@ -62,20 +64,30 @@ impl Log {
             Ask::Request(request) => Some(request.as_ref()),
             Ask::Malformed(_) => None,
         };
-        let facts = self.state.facts(request, case.credential.clone(), step.now_ms);
+        let blind = blind();
+        let mut facts = self.state.facts(request, case.credential.clone(), step.now_ms);
+        let plan = plan(snapshot, &step.ask, &case.credential, &blind);
+        facts.history = plan.map(|queries| self.state.history().read(queries, step.now_ms, blind));
         let decided = decide(snapshot, step.ask.clone(), &facts);
         let mut differences = compare::differences(&step.expect, &decided.settled);
         let mut effects = decided.effects.clone();
         effects.snapshot = VERSION;
         let index = self.push(Change::Decision(effects), step.now_ms);
         if let Some(status) = step.outcome {
-            differences.extend(self.close(index, status, step.now_ms));
+            differences.extend(self.close(snapshot, &decided.ask, index, status, step.now_ms));
         }
         (decided, differences)
     }
 
     /// Records the outcome of an action, which only one that was allowed has.
-    fn close(&mut self, decision: u64, status: &'static str, now_ms: i64) -> Option<TestDifference> {
+    fn close(
+        &mut self,
+        snapshot: &Snapshot,
+        ask: &Ask,
+        decision: u64,
+        status: &'static str,
+        now_ms: i64,
+    ) -> Option<TestDifference> {
         let Some(open) = self.state.open_action(decision) else {
             return Some(TestDifference {
                 field: "outcome",
@@ -85,9 +97,27 @@ impl Log {
         };
         let key = open.key.clone();
         let version = self.state.session(&key).map_or(0, |session| session.version);
-        self.push(Change::Outcome(OutcomeDelta { decision, key, version }), now_ms);
+        let observations = self.observe(snapshot, ask, status, now_ms);
+        let delta =
+            OutcomeDelta { decision, key, observations, reads: None, snapshot: Some(VERSION), version };
+        self.push(Change::Outcome(delta), now_ms);
         None
     }
+
+    /// What the outcome adds to the history.
+    fn observe(&self, snapshot: &Snapshot, ask: &Ask, status: &'static str, now_ms: i64) -> Vec<Observation> {
+        let Ask::Request(request) = ask else { return Vec::new() };
+        let (ended, blind) = (Occurrence::Ended { request, status }, blind());
+        let queries = snapshot.plan(&ended, &blind);
+        let history = self.state.history().read(queries, now_ms, blind);
+        // An action whose end cannot be told apart was not allowed in the first place.
+        snapshot.observe(&ended, &history).unwrap_or_default()
+    }
+}
+
+/// What hides values in the history of a test: nothing to hide from anyone.
+fn blind() -> Digest {
+    Digest::of(b"test")
 }
 
 /// Counts the rules that matched and could be evaluated, and the contracts that permitted or denied.
