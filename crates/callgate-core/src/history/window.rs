@@ -137,7 +137,7 @@ mod tests {
         ) {
             let (mut window, mut list, mut now) = (Window::default(), Vec::new(), 0i64);
             for (index, (wait, number, remove, which)) in (0u64..).zip(steps) {
-                now += wait;
+                now = now.saturating_add(wait);
                 let entry = Entry { index, at_ms: now, number };
                 window.push(entry);
                 list.push(entry);
