@@ -281,13 +281,7 @@ fn only_question(snapshot: &callgate_core::snapshot::Snapshot, request: &str) ->
     use callgate_core::facts::{Credential, Facts};
     let limits = callgate_core::json::Limits::REQUEST;
     let request = callgate_core::request::Request::parse(request.as_bytes(), &limits).unwrap();
-    let facts = Facts {
-        credential: Credential::Local,
-        now_ms: 0,
-        nonce_used: false,
-        session: None,
-        findings: Vec::new(),
-    };
+    let facts = Facts::new(Credential::Local, 0);
     let decided = decide(snapshot, Ask::Request(Box::new(request)), &facts);
     let [question] = decided.questions.as_slice() else { panic!("{:?}", decided.questions) };
     question.clone()
