@@ -123,7 +123,7 @@ fn our_text(value: &CelValue<'_>) -> String {
         CelValue::Str(text) => format!("{:?}", &**text),
         CelValue::List(list) => list.iter().map(|item| our_text(&item) + ",").collect(),
         CelValue::Map(map) => {
-            map.entries().iter().map(|(k, v)| our_text(k) + ":" + &our_text(v) + ";").collect()
+            map.entries().iter().map(|(k, v)| format!("{}:{};", our_text(k), our_text(v))).collect()
         }
         other => format!("{other:?}"),
     }
