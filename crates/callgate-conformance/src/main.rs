@@ -4,6 +4,7 @@
 //! is not there is said to be skipped. Exit code 1 means that a suite passed less than its bar.
 #![expect(clippy::print_stdout, reason = "a harness prints its figures")]
 
+mod cedar;
 mod cel;
 mod report;
 mod suites;
@@ -21,7 +22,10 @@ struct Part {
     run: fn(&std::path::Path) -> Result<Report, String>,
 }
 
-const PARTS: [Part; 1] = [Part { name: "cel", archive: "cel-spec-simple.tar.xz", run: cel::run }];
+const PARTS: [Part; 2] = [
+    Part { name: "cedar", archive: "cedar-corpus-tests.tar.gz", run: cedar::run },
+    Part { name: "cel", archive: "cel-spec-simple.tar.xz", run: cel::run },
+];
 
 /// What the command line says: `[PART] [--suites FOLDER] [--failures]`.
 struct Arguments {

@@ -156,7 +156,7 @@ impl Said {
             self.agent,
             self.tool,
             self.args(str::to_owned),
-            BTreeSet::from_iter(&self.tags),
+            BTreeSet::from_iter(&self.tags).into_iter().collect::<Vec<_>>(),
         );
         Request::parse(text.as_bytes(), &Limits::REQUEST).unwrap()
     }

@@ -424,9 +424,9 @@ fn helped(mut fault: Fault, catalogue: &Catalogue, actions: &Actions) -> Fault {
     if fault.code != Code::CedarInvalid {
         return fault;
     }
-    let untyped = actions.sorted().into_iter().flat_map(|tool| &tool.left_out).find(|path| {
-        path.rsplit('.').next().is_some_and(|name| fault.message.contains(&format!("`{name}`")))
-    });
+    // Cedar quotes the attribute as the policy writes it, such as `args.note`.
+    let mut untyped = actions.sorted().into_iter().flat_map(|tool| &tool.left_out);
+    let untyped = untyped.find(|path| fault.message.contains(&format!("`{path}`")));
     if let Some(path) = untyped {
         fault.help = Some(format!(
             "`{path}` has no Cedar type, because its JSON Schema allows several; use a rule with a CEL condition"

@@ -222,7 +222,7 @@ fn look_alikes_are_restricted_and_never_permitted() {
     };
     let all = "principal, action, resource";
     let cases = [
-        (forbid("principal == Agent::\"bot\", action, resource", "true"), of("Воt", ""), of("other", "")),
+        (forbid("principal == Agent::\"bot\", action, resource", "true"), of("Bоt", ""), of("other", "")),
         (forbid(all, "principal == Agent::\"bot\""), of("B0T", ""), of("other", "")),
         (
             forbid(all, "context.risk_tags.contains(\"pii\")"),

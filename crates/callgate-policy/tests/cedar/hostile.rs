@@ -23,7 +23,7 @@ fn deep_and_long_policies_are_refused() {
         (when(&ifs(5_000)), "CG0706"),
         (when(&ifs(65)), "CG0706"),
         (when(&vec!["true"; 5_000].join(" && ")), "CG0706"),
-        (when(&vec!["true"; 1_000].join(" || ")), "CG0706"),
+        (when(&vec!["principal is Agent"; 400].join(" || ")), "CG0706"),
         (when(&format!("context{} == 1", ".a".repeat(10_000))), "CG0706"),
         (when(&format!("context{} == 1", ".a".repeat(200))), "CG0706"),
         (when(&format!("{}true", "!".repeat(10_000))), "CG07"),
@@ -47,7 +47,7 @@ fn numbers_beyond_64_bits_are_refused() {
 
 #[test]
 fn large_arguments_and_stubborn_patterns_stay_bounded() {
-    let pattern = "*a".repeat(128);
+    let pattern = "*a".repeat(120);
     let snapshot = policies(&format!(
         "permit(principal is Agent, action, resource);\n\
          @id(\"no\") forbid(principal, action == Action::\"db.query\", resource) when {{ context.args.sql like \"{pattern}b\" }};"
