@@ -126,7 +126,7 @@ impl Explanation {
             decision: settled.decision,
             code: settled.code,
             rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
-            why: why::decided(settled),
+            why: why::decided(decided),
             reasons: settled.reasons.iter().map(contribution).collect(),
             rules: considered(decided, asked),
             ruled_out: listed.saturating_sub(decided.trace.len()),
@@ -148,7 +148,7 @@ fn contribution(reason: &callgate_core::decision::Reason) -> Contribution {
 fn considered(decided: &Decided, asked: Option<&Request>) -> Vec<Considered> {
     let settled = &decided.settled;
     let ranked = settled.verdicts.iter().map(|verdict| {
-        let (outcome, note) = why::verdict(settled, verdict);
+        let (outcome, note) = why::verdict(decided, verdict);
         line(&verdict.rule, Some(verdict), outcome, note)
     });
     let spoke = |rule: &Rule| settled.verdicts.iter().any(|verdict| verdict.rule.id == rule.id);

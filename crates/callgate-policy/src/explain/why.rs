@@ -1,15 +1,20 @@
 //! Why a verdict decided, or did not, in words.
 
+use callgate_core::decide::Decided;
 use callgate_core::decision::{Code, Decision};
 use callgate_core::name::Name;
 use callgate_core::request::Request;
-use callgate_core::rule::Verdict;
+use callgate_core::rule::{Outcome, Verdict};
 use callgate_core::settle::{Precedence, Settled};
 
 use super::Reached;
 
 /// Why the decision is what it is.
-pub(super) fn decided(settled: &Settled) -> String {
+pub(super) fn decided(decided: &Decided) -> String {
+    let settled = &decided.settled;
+    if let Some(note) = settled.deciding().and_then(|deciding| judged(decided, deciding)) {
+        return format!("a judge's rule makes what the others decide stricter: {note}");
+    }
     if settled.decision == Decision::Deny {
         return denied(settled).to_owned();
     }
@@ -43,14 +48,37 @@ fn denied(settled: &Settled) -> &'static str {
     }
 }
 
+/// What came of the judge, if the rule of `verdict` asked one. Such verdicts do not rank: they
+/// tighten what all others decided.
+fn judged(decided: &Decided, verdict: &Verdict) -> Option<&'static str> {
+    let step = decided.trace.iter().find(|step| step.rule.id == verdict.rule.id)?;
+    match step.outcome {
+        Outcome::Judged(note) => Some(note),
+        _ => None,
+    }
+}
+
 /// How far the rule of `verdict` came, and why no further.
-pub(super) fn verdict(settled: &Settled, verdict: &Verdict) -> (Reached, String) {
+pub(super) fn verdict(decided: &Decided, verdict: &Verdict) -> (Reached, String) {
     if let Some(error) = &verdict.error {
         return (Reached::Error, error.clone());
     }
+    let settled = &decided.settled;
     let denies = settled.decision == Decision::Deny;
     let deciding = settled.deciding().filter(|deciding| deciding.error.is_none());
+    let is_deciding = deciding.is_some_and(|deciding| deciding.rule.id == verdict.rule.id);
+    if let Some(note) = judged(decided, verdict) {
+        let reached = match (is_deciding, denies) {
+            (true, _) => Reached::Decided,
+            (false, true) => Reached::Overruled,
+            (false, false) => Reached::Outranked,
+        };
+        return (reached, note.to_owned());
+    }
     match deciding {
+        Some(deciding) if !is_deciding && !denies && judged(decided, deciding).is_some() => {
+            (Reached::Outranked, format!("the judge's rule `{}` is stricter", deciding.rule.id))
+        }
         Some(deciding) if deciding.rule.id == verdict.rule.id => (Reached::Decided, String::new()),
         Some(deciding) if !denies => (Reached::Outranked, outranked(settled, deciding, verdict)),
         _ if verdict.rule.effect == Decision::Deny => (Reached::Denied, "it denies, too".to_owned()),

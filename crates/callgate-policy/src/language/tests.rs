@@ -1,9 +1,11 @@
 //! `tests/*.yaml`.
 
 use callgate_core::constraint::Constraints;
+use callgate_core::decimal::Decimal;
 use callgate_core::decision::Code as DenialCode;
 use callgate_core::facts::Credential;
 use callgate_core::fields::nearest;
+use callgate_core::finding::{Failure, Ruling};
 use callgate_core::name::Name;
 use callgate_core::request::DEFAULT_TENANT;
 use jiff::Timestamp;
@@ -73,6 +75,20 @@ record! {
         optional now: Moment,
         /// Who shows the request: `local` unless written, whose word on the agent is taken.
         optional credential: CredentialText,
+        /// What a judge answers, by the rule that asks it; to a rule that is not named, nobody answers.
+        optional findings: FindingsText,
+    }
+}
+
+record! {
+    /// What a judge answers, or why it does not.
+    struct FindingText {
+        /// `complies`, `violates` or `unsure`.
+        optional ruling: RulingWord,
+        /// How sure it is, from 0 to 1; 1 unless written.
+        optional confidence: Confidence,
+        /// Instead of a ruling: `timeout`, `unreachable`, `refused`, `too_large`, `malformed`, `internal` or `not_configured`.
+        optional failure: FailureWord,
     }
 }
 
@@ -132,6 +148,14 @@ pub(crate) struct Offset;
 pub(crate) struct Moment;
 /// Who shows a request.
 pub(crate) struct CredentialText;
+/// What a judge answers, by rule.
+pub(crate) struct FindingsText;
+/// What a judge says of a policy.
+pub(crate) struct RulingWord;
+/// A number from 0 to 1, as a decimal.
+pub(crate) struct Confidence;
+/// Why a judge does not answer.
+pub(crate) struct FailureWord;
 /// How an action ended.
 pub(crate) struct StatusWord;
 /// A code of a decision, or `none`.
@@ -244,7 +268,7 @@ impl Shape for CredentialText {
         match node.scalar().map(|text| text.text.as_str()) {
             Some("local") => Some(Credential::Local),
             Some("development") => Some(Credential::Development),
-            Some(other) => unknown_word(other, "credential", &["local", "development"], node, sink),
+            Some(other) => unknown_word(other, "a credential", &["local", "development"], node, sink),
             None => sink.wrong_type(node, "`local`, `development` or the key of an agent"),
         }
     }
@@ -254,13 +278,87 @@ impl Shape for CredentialText {
     }
 }
 
+impl Shape for FindingsText {
+    type Out = Vec<(Spanned<Name>, FindingText)>;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Self::Out> {
+        let Kind::Map(entries) = &node.kind else {
+            return sink.wrong_type(node, "a mapping of rules and what a judge answers them");
+        };
+        let mut read = Vec::new();
+        for (key, finding) in entries {
+            match Name::new(&key.text) {
+                Ok(value) => {
+                    let rule = Spanned { value, span: key.span };
+                    read.extend(FindingText::decode(finding, sink).map(|finding| (rule, finding)));
+                }
+                Err(error) => drop(sink.add(Code::BadName, key.span, error.to_string())),
+            }
+        }
+        Some(read)
+    }
+
+    fn schema() -> Json {
+        json!({"type": "object", "additionalProperties": FindingText::schema()})
+    }
+}
+
+impl Shape for RulingWord {
+    type Out = Ruling;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Ruling> {
+        let Some(text) = node.scalar() else { return sink.wrong_type(node, "a ruling in text") };
+        let known = Ruling::ALL.into_iter().find(|ruling| ruling.as_str() == text.text);
+        known.or_else(|| unknown_word(&text.text, "a ruling", &Ruling::ALL.map(Ruling::as_str), node, sink))
+    }
+
+    fn schema() -> Json {
+        json!({"enum": Ruling::ALL.map(Ruling::as_str)})
+    }
+}
+
+impl Shape for FailureWord {
+    type Out = Failure;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Failure> {
+        let Some(text) = node.scalar() else { return sink.wrong_type(node, "a failure in text") };
+        let known = Failure::ALL.into_iter().find(|failure| failure.as_str() == text.text);
+        known
+            .or_else(|| unknown_word(&text.text, "a failure", &Failure::ALL.map(Failure::as_str), node, sink))
+    }
+
+    fn schema() -> Json {
+        json!({"enum": Failure::ALL.map(Failure::as_str)})
+    }
+}
+
+impl Shape for Confidence {
+    type Out = Decimal;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Decimal> {
+        let Some(text) = node.scalar() else { return sink.wrong_type(node, "a decimal in text") };
+        let number =
+            text.text.parse().ok().filter(|number| (Decimal::from(0)..=Decimal::from(1)).contains(number));
+        if number.is_none() {
+            let shown: String = text.text.escape_debug().take(64).collect();
+            sink.add(Code::OutOfRange, node.span, format!("`{shown}` is not a decimal from 0 to 1"))
+                .help("write such as \"0.9\"");
+        }
+        number
+    }
+
+    fn schema() -> Json {
+        json!({"oneOf": [{"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}]})
+    }
+}
+
 impl Shape for StatusWord {
     type Out = &'static str;
 
     fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<&'static str> {
         let Some(text) = node.scalar() else { return sink.wrong_type(node, "an outcome in text") };
         let known = STATUSES.into_iter().find(|status| *status == text.text);
-        known.or_else(|| unknown_word(&text.text, "outcome", &STATUSES, node, sink))
+        known.or_else(|| unknown_word(&text.text, "an outcome", &STATUSES, node, sink))
     }
 
     fn schema() -> Json {
@@ -278,7 +376,7 @@ impl Shape for CodeWord {
         }
         let known = DenialCode::ALL.into_iter().find(|code| code.as_str() == text.text);
         let words = DenialCode::ALL.map(DenialCode::as_str);
-        known.map(Some).or_else(|| unknown_word(&text.text, "code", &words, node, sink))
+        known.map(Some).or_else(|| unknown_word(&text.text, "a code", &words, node, sink))
     }
 
     fn schema() -> Json {
@@ -339,7 +437,6 @@ fn unknown_word<T>(
         },
         |near| format!("did you mean `{near}`?"),
     );
-    let message = format!("`{shown}` is not {} {what}", if what == "outcome" { "an" } else { "a" });
-    sink.add(Code::UnknownWord, node.span, message).help(help);
+    sink.add(Code::UnknownWord, node.span, format!("`{shown}` is not {what}")).help(help);
     None
 }

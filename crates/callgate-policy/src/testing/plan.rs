@@ -1,11 +1,13 @@
 //! Decoded tests to what is played. What cannot be played is a problem of the bundle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use callgate_core::decide::Ask;
+use callgate_core::decimal::Decimal;
 use callgate_core::decision::Source;
 use callgate_core::facts::Credential;
 use callgate_core::fields::nearest;
+use callgate_core::finding::{Failure, Ruling};
 use callgate_core::json::Limits;
 use callgate_core::name::Name;
 use callgate_core::request::Request;
@@ -13,7 +15,7 @@ use callgate_core::value::Value;
 
 use crate::codes::Code;
 use crate::decode::{Sink, Spanned, duration_ms};
-use crate::language::tests::{ExpectText, FactsText, StepText, TestText, TestsFile};
+use crate::language::tests::{ExpectText, FactsText, FindingText, StepText, TestText, TestsFile};
 use crate::syntax::{Kind, Node, Span};
 
 /// The gate's clock where a test says nothing: 2026-01-01T00:00:00Z.
@@ -25,9 +27,18 @@ pub(crate) struct Case {
     pub(super) name: String,
     pub(super) source: Source,
     pub(super) credential: Credential,
+    /// What a judge answers to the rules that ask it.
+    pub(super) findings: BTreeMap<String, Given>,
     /// Whether it was written as steps.
     pub(super) is_session: bool,
     pub(super) steps: Vec<Step>,
+}
+
+/// What a judge answers, or why it does not.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Given {
+    Ruling(Ruling, Decimal),
+    Failure(Failure),
 }
 
 /// One request of a test.
@@ -74,6 +85,7 @@ fn case(
     sink: &mut Sink<'_>,
 ) -> Option<Case> {
     let (now_ms, credential) = facts(test.facts.as_ref().map(|facts| &facts.value));
+    let findings = findings(test.facts.as_ref().map(|facts| &facts.value), rules, sink);
     let own = test.defaults.as_ref().map(|defaults| &defaults.value);
     let defaults = merged(defaults, own);
     let is_session = test.steps.is_some();
@@ -113,13 +125,48 @@ fn case(
         played.extend(step(value, span, clock, defaults.as_ref(), rules, sink));
     }
     let name = test.name?.value;
-    Some(Case { name, source: sink.file.source(span), credential, is_session, steps: played })
+    Some(Case { name, source: sink.file.source(span), credential, findings, is_session, steps: played })
 }
 
 fn facts(facts: Option<&FactsText>) -> (i64, Credential) {
     let now = facts.and_then(|facts| facts.now.as_ref()).map_or(DEFAULT_NOW_MS, |now| now.value);
     let credential = facts.and_then(|facts| facts.credential.as_ref()).map(|shown| shown.value.clone());
     (now, credential.unwrap_or(Credential::Local))
+}
+
+/// What a judge answers, by rule.
+fn findings(
+    facts: Option<&FactsText>,
+    rules: Option<&BTreeSet<String>>,
+    sink: &mut Sink<'_>,
+) -> BTreeMap<String, Given> {
+    let mut given = BTreeMap::new();
+    let Some(Spanned { value, .. }) = facts.and_then(|facts| facts.findings.as_ref()) else { return given };
+    for (rule, finding) in value {
+        if let Some(rules) = rules {
+            check_rule(rule, rules, sink);
+        }
+        match said(finding) {
+            Some(answer) => drop(given.insert(rule.value.as_str().to_owned(), answer)),
+            None => {
+                sink.add(Code::BadTest, rule.span, "a finding is a `ruling` or a `failure`")
+                    .help("write such as `{ruling: violates, confidence: \"0.9\"}` or `{failure: timeout}`");
+            }
+        }
+    }
+    given
+}
+
+/// What a finding says, if it says one thing.
+fn said(finding: &FindingText) -> Option<Given> {
+    match (&finding.ruling, &finding.failure, &finding.confidence) {
+        (Some(ruling), None, sure) => {
+            let sure = sure.as_ref().map_or_else(|| Decimal::from(1), |sure| sure.value);
+            Some(Given::Ruling(ruling.value, sure))
+        }
+        (None, Some(failure), None) => Some(Given::Failure(failure.value)),
+        _ => None,
+    }
 }
 
 /// When a step is played; the gate's clock never goes back.

@@ -2,11 +2,13 @@
 
 use callgate_core::decide::{Ask, Decided, decide, plan};
 use callgate_core::digest::Digest;
+use callgate_core::facts::Facts;
+use callgate_core::finding::{Answer, Failure, Finding, Question};
 use callgate_core::history::{Observation, Occurrence};
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, OutcomeDelta, SnapshotRef, State};
 
-use super::plan::Step;
+use super::plan::{Given, Step};
 use super::{Case, Covered, StepFailure, TestDifference, TestResult, compare};
 use crate::explain::Explanation;
 
@@ -68,7 +70,7 @@ impl Log {
         let mut facts = self.state.facts(request, case.credential.clone(), step.now_ms);
         let plan = plan(snapshot, &step.ask, &case.credential, &blind);
         facts.history = plan.map(|queries| self.state.history().read(queries, step.now_ms, blind));
-        let decided = decide(snapshot, step.ask.clone(), &facts);
+        let decided = gathered(snapshot, case, step, facts);
         let mut differences = compare::differences(&step.expect, &decided.settled);
         let mut effects = decided.effects.clone();
         effects.snapshot = VERSION;
@@ -118,6 +120,31 @@ impl Log {
 /// What hides values in the history of a test: nothing to hide from anyone.
 fn blind() -> Digest {
     Digest::of(b"test")
+}
+
+/// Decides with the findings that the test gives; a question that it does not answer, nobody does.
+fn gathered(snapshot: &Snapshot, case: &Case, step: &Step, mut facts: Facts) -> Decided {
+    let decided = decide(snapshot, step.ask.clone(), &facts);
+    if decided.questions.is_empty() {
+        return decided;
+    }
+    let unanswered = |question: &Question| Finding::failed(question.digest, Failure::NotConfigured, 0);
+    facts.findings = decided.questions.iter().map(unanswered).collect();
+    // A question does not name its rule, but the decision names the rules of its findings.
+    let consulted = decide(snapshot, step.ask.clone(), &facts).consulted;
+    for finding in &mut facts.findings {
+        let model = decided.questions.iter().find(|question| question.digest == finding.question);
+        let rules = consulted.iter().filter(|one| one.finding.question == finding.question);
+        let given = rules.filter_map(|one| case.findings.get(&*one.rule)).next();
+        finding.answer = match (given, model) {
+            (Some(Given::Ruling(ruling, confidence)), Some(question)) => {
+                Answer::Given { model: question.model.to_string(), ruling: *ruling, confidence: *confidence }
+            }
+            (Some(Given::Failure(failure)), _) => Answer::Failed { failure: *failure },
+            _ => continue,
+        };
+    }
+    decide(snapshot, step.ask.clone(), &facts)
 }
 
 /// Counts the rules that matched and could be evaluated, and the contracts that permitted or denied.

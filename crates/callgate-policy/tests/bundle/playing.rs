@@ -125,6 +125,58 @@ fn the_credential_says_who_asks() {
     assert_eq!(differences(tests), [""; 0]);
 }
 
+const JUDGED: &str = "version: v1
+rules:
+  - {id: mail, priority: 7, match: {tools: [s.read]}, decision: allow}
+  - {id: data, match: {tools: [s.read]}, judge: {policy: No personal data., on_failure: require_approval}, decision: deny}
+";
+
+#[test]
+fn a_test_says_what_the_judge_answers() {
+    let tests = "  - {name: nobody answers, expect: {decision: REQUIRE_APPROVAL, rule: data}}
+  - name: it complies
+    facts: {findings: {data: {ruling: complies}}}
+    expect: {decision: ALLOW, rule: mail, not_rules: [data]}
+  - name: it violates
+    facts: {findings: {data: {ruling: violates, confidence: '0.9'}}}
+    expect: {decision: DENY, rule: data, rules: [mail]}
+  - name: it does not answer
+    facts: {findings: {data: {failure: timeout}}}
+    expect: {decision: REQUIRE_APPROVAL, reasons: [in time]}
+";
+    let text = format!("{HEAD}{tests}");
+    let files = [
+        ("callgate.yaml", "version: v1\njudge: {model: m}\n"),
+        ("rules/r.yaml", JUDGED),
+        ("tests/t.yaml", &text),
+    ];
+    let report = run(&bundle(&files), None).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((report.tests.len(), report.failed()), (4, 0), "{report:#?}");
+    let wrong =
+        text.replace("{failure: timeout}", "{failure: timeout, ruling: unsure}").replace("'0.9'", "'1.1'");
+    let files = [files[0], files[1], ("tests/t.yaml", wrong.as_str())];
+    let found: Vec<_> = check(&bundle(&files)).diagnostics().iter().map(|found| found.code).collect();
+    assert_eq!(found, ["CG0209"]);
+}
+
+#[test]
+fn an_explanation_does_not_rank_what_a_judge_tightened() {
+    let snapshot = crate::support::snapshot(&bundle(&[
+        ("callgate.yaml", "version: v1\njudge: {model: m}\n"),
+        ("rules/r.yaml", JUDGED),
+    ]));
+    let decided = ask(&snapshot, r#"{"agent":{"id":"bot"},"tool":{"server":"s","name":"read"}}"#);
+    let explanation = Explanation::of(&snapshot, &decided);
+    assert_eq!(
+        explanation.why,
+        "a judge's rule makes what the others decide stricter: the judge was not asked"
+    );
+    let notes: Vec<(&str, &str)> =
+        explanation.rules.iter().map(|line| (line.rule.as_str(), line.note.as_str())).collect();
+    let expected = [("mail", "the judge's rule `data` is stricter"), ("data", "the judge was not asked")];
+    assert_eq!(notes, expected);
+}
+
 #[test]
 fn an_outcome_needs_an_allowed_action() {
     let tests = "  - name: a
