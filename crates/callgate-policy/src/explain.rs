@@ -28,7 +28,8 @@ pub struct Explanation {
     pub reasons: Vec<Contribution>,
     /// Every rule that was looked at: those with a verdict as they rank, then the others.
     pub rules: Vec<Considered>,
-    /// How many rules the index ruled out, because nothing in the request has what they name.
+    /// How many rules the index ruled out, because nothing in the request has what they name; 0 when
+    /// the request was refused before any rule was asked.
     pub ruled_out: usize,
     /// What must be enforced, and who asked for it.
     pub constraints: Vec<Origin>,
@@ -118,6 +119,8 @@ impl Explanation {
     pub fn of(snapshot: &Snapshot, decided: &Decided) -> Self {
         let settled = &decided.settled;
         let listed = snapshot.modules.iter().map(|module| module.rules()).fold(0, usize::saturating_add);
+        // What is refused before anything is evaluated touches no session.
+        let evaluated = decided.effects.key.is_some();
         let asked = match &decided.ask {
             Ask::Request(request) => Some(request.as_ref()),
             Ask::Malformed(_) => None,
@@ -129,7 +132,7 @@ impl Explanation {
             why: why::decided(decided),
             reasons: settled.reasons.iter().map(contribution).collect(),
             rules: considered(decided, asked),
-            ruled_out: listed.saturating_sub(decided.trace.len()),
+            ruled_out: if evaluated { listed.saturating_sub(decided.trace.len()) } else { 0 },
             constraints: origins(snapshot, decided),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Considered, Explanation, Reached};
+use super::{Considered, Contribution, Explanation, Reached};
 use crate::render::shown;
 
 impl Reached {
@@ -33,13 +33,8 @@ impl fmt::Display for Explanation {
         }
         writeln!(f)?;
         writeln!(f, "  why          {}", shown(&self.why))?;
-        for reason in self.reasons.iter().filter(|reason| reason.rule.is_none()) {
-            let code = reason.code.map(|code| format!("{code}: ")).unwrap_or_default();
-            writeln!(f, "  guard        {code}{}", shown(&reason.message))?;
-        }
-        for reason in self.reasons.iter().filter(|reason| !self.has_line(reason.rule.as_deref())) {
-            let place = reason.source.as_deref().unwrap_or_default();
-            writeln!(f, "  contract     {} at {}", shown(&reason.message), shown(place))?;
+        for reason in &self.reasons {
+            reason.write(self, f)?;
         }
         for origin in &self.constraints {
             let from: Vec<String> = origin.from.iter().map(|from| format!("`{}`", shown(from))).collect();
@@ -50,12 +45,26 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl Explanation {
-    /// Whether a reason without a rule, or one with a line in the table.
-    fn has_line(&self, rule: Option<&str>) -> bool {
-        rule.is_none_or(|rule| self.rules.iter().any(|line| line.rule == rule))
+impl Contribution {
+    /// What the table does not show: guards, contracts that deny, and what a rule says for itself.
+    fn write(&self, explanation: &Explanation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = shown(&self.message);
+        let Some(rule) = &self.rule else {
+            let code = self.code.map(|code| format!("{code}: ")).unwrap_or_default();
+            return writeln!(f, "  because      {code}{message}");
+        };
+        if !explanation.rules.iter().any(|line| line.rule == *rule) {
+            let place = shown(self.source.as_deref().unwrap_or_default());
+            return writeln!(f, "  contract     {message} (`{}` at {place})", shown(rule));
+        }
+        if self.message.contains(&format!("`{rule}`")) {
+            return Ok(());
+        }
+        writeln!(f, "  reason       {message} (`{}`)", shown(rule))
     }
+}
 
+impl Explanation {
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: fn(&Considered) -> usize| self.rules.iter().map(column).max().unwrap_or(0);
         let rule = width(|line| shown(&line.rule).chars().count());

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
     data: Option<PathBuf>,
     /// With `--data`: the pinned public key (PEM) to verify the log; left out, nothing is verified
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     key: Option<PathBuf>,
     /// How the explanation is written
     #[arg(long, value_enum, default_value_t)]

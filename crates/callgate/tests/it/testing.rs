@@ -100,11 +100,16 @@ fn wrong_tests_and_wrong_usage() {
     let dir = folder();
     write(
         dir.path(),
-        "bundle/tests/a.yaml",
+        "wrong/rules/r.yaml",
+        "version: v1\nrules: [{id: a, match: {tools: [x]}, decision: deny}]\n",
+    );
+    write(
+        dir.path(),
+        "wrong/tests/a.yaml",
         "version: v1\ntests:\n  - {name: a, requst: {}, expect: {decision: ALLOW}}\n  - {name: b, request: {}}\n",
     );
-    insta::assert_snapshot!("test_wrong", shown(dir.path(), &["test", "bundle"]));
-    assert_eq!(run(dir.path(), &["check", "bundle"]).code, 20);
+    insta::assert_snapshot!("test_wrong", shown(dir.path(), &["test", "wrong"]));
+    assert_eq!(run(dir.path(), &["check", "wrong"]).code, 20);
     for args in [
         &["test"][..],
         &["test", "bundle", "--format", "xml"],

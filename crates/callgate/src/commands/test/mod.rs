@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Format::Junit => output::line(junit::write(&report).trim_end())?,
     }
     let uncovered = report.uncovered().count();
-    if uncovered > 0 && args.filter.is_none() {
+    if uncovered > 0 && args.filter.is_none() && !report.tests.is_empty() {
         warn_uncovered(&report);
     }
     // Where nothing was tested, nothing passed.
