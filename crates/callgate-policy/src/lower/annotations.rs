@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use callgate_core::constraint::Constraints;
 use callgate_core::decision::Decision;
 use callgate_core::fields::nearest;
 use callgate_core::name::Name;
