@@ -28,7 +28,7 @@ pub(crate) fn run(folder: &Path) -> Result<Report, String> {
         case(folder, &path, &mut row)?;
     }
     let note = format!("{cases} cases; decision, reasons and errors of each request must be equal");
-    Ok(Report { bar: 1000, note, rows: vec![row] })
+    Ok(Report { bar: 1000, note, rows: vec![row], remarks: Vec::new() })
 }
 
 /// Runs one case: several requests on the same policies, entities and schema.

@@ -6,6 +6,7 @@
 
 mod cedar;
 mod cel;
+mod rego;
 mod report;
 mod suites;
 mod textproto;
@@ -22,9 +23,10 @@ struct Part {
     run: fn(&std::path::Path) -> Result<Report, String>,
 }
 
-const PARTS: [Part; 2] = [
+const PARTS: [Part; 3] = [
     Part { name: "cedar", archive: "cedar-corpus-tests.tar.gz", run: cedar::run },
     Part { name: "cel", archive: "cel-spec-simple.tar.xz", run: cel::run },
+    Part { name: "rego", archive: "opa-rego-v1.tar.xz", run: rego::run },
 ];
 
 /// What the command line says: `[PART] [--suites FOLDER] [--failures]`.

@@ -10,6 +10,8 @@ pub(crate) struct Report {
     /// How cases are counted, and which are not.
     pub(crate) note: String,
     pub(crate) rows: Vec<Row>,
+    /// What is worth saying of the cases that were left out.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// The outcome of one file or family.
@@ -54,6 +56,9 @@ impl Report {
                 let _ = writeln!(out, "      {failure}");
             }
         }
+        for remark in &self.remarks {
+            let _ = writeln!(out, "  {remark}");
+        }
         let (passed, counted) = (self.passed(), self.counted());
         let share = passed.saturating_mul(10_000).checked_div(counted).unwrap_or(0);
         let verdict = if self.reaches_bar() { "reached" } else { "missed" };
@@ -76,7 +81,7 @@ mod tests {
     fn report(passed: usize, failed: usize) -> Report {
         let failures = (0..failed).map(|n| format!("case {n}: wrong")).collect();
         let row = Row { name: "file".to_owned(), passed, left_out: 1, failures };
-        Report { bar: 963, note: "a note".to_owned(), rows: vec![row] }
+        Report { bar: 963, note: "a note".to_owned(), rows: vec![row], remarks: Vec::new() }
     }
 
     #[test]

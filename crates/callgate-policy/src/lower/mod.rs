@@ -16,6 +16,7 @@ use callgate_core::module::Module;
 use callgate_core::snapshot::{Defaults, Snapshot};
 
 use self::dead::Draft;
+pub(crate) use self::rego::compile_bare;
 use crate::bundle::{Bundle, FileKind, Language};
 use crate::codes::Code;
 use crate::decode::{Shape, Sink, Spanned};

@@ -5,6 +5,8 @@
 
 mod answer;
 pub(crate) mod builtins;
+#[doc(hidden)]
+pub mod door;
 mod input;
 mod program;
 pub(crate) mod survey;

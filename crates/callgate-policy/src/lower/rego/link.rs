@@ -116,6 +116,24 @@ impl<'u> Names<'u> {
 /// Links the units; reports what cannot stand.
 pub(super) fn link(units: &[Unit<'_>], problems: &mut Problems) -> Linked {
     let names = Names::of(units);
+    let mut linked = connect(units, &names, problems);
+    linked.entries = entries(units, &names, problems);
+    silent(&linked, units, problems);
+    linked
+}
+
+/// Links units of which none decides, and finds the package of that path.
+pub(super) fn link_bare(
+    units: &[Unit<'_>],
+    package: &[String],
+    problems: &mut Problems,
+) -> (Linked, Option<usize>) {
+    let names = Names::of(units);
+    (connect(units, &names, problems), names.packages.get(package).copied())
+}
+
+/// Finds which package builds on which; reports what may not be called, and what has no end.
+fn connect(units: &[Unit<'_>], names: &Names<'_>, problems: &mut Problems) -> Linked {
     let mut linked = Linked::default();
     linked.packages.resize_with(names.packages.len(), Linkage::default);
     let mut edges = vec![BTreeSet::new(); names.places.len()];
@@ -126,7 +144,7 @@ pub(super) fn link(units: &[Unit<'_>], problems: &mut Problems) -> Linked {
             let Some(number) = names.rules.get(&(package, rule.name.as_str())) else { continue };
             let mut targets = BTreeSet::new();
             for mention in &rule.mentions {
-                follow(mention, package, unit, &names, (&mut uses, &mut targets), problems);
+                follow(mention, package, unit, names, (&mut uses, &mut targets), problems);
             }
             if let Some(edges) = edges.get_mut(*number) {
                 edges.extend(targets);
@@ -137,9 +155,7 @@ pub(super) fn link(units: &[Unit<'_>], problems: &mut Problems) -> Linked {
             linkage.uses.extend(uses);
         }
     }
-    unending(&edges, &names, units, problems);
-    linked.entries = entries(units, &names, problems);
-    silent(&linked, units, problems);
+    unending(&edges, names, units, problems);
     linked
 }
 

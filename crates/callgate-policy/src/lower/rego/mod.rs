@@ -1,6 +1,7 @@
 //! Rego files to an engine: each is read on a thread with room, linked with the others, and every
 //! package that decides is compiled with the packages it builds on.
 
+mod bare;
 mod header;
 mod link;
 
@@ -10,6 +11,7 @@ use callgate_core::constraint::Constraints;
 use callgate_core::decision::Decision;
 use callgate_core::rule::Rule;
 
+pub(crate) use self::bare::compile as compile_bare;
 use self::link::{Linked, Unit};
 use super::rules::{lowered_tags, names, wants};
 use super::{Lowered, Named, Shared};
@@ -156,8 +158,7 @@ fn draft<'u, 'a>(
             return None;
         }
     };
-    let modules: Vec<&Unit<'_>> = linked.closure(package).iter().filter_map(|at| units.get(*at)).collect();
-    let needs_tree = modules.len() > 1 || modules.iter().any(|unit| unit.survey.needs_tree);
+    let (sources, bytecode) = sources(units, linked, package);
     let rule = Rule {
         id: id.as_str().into(),
         module: rego::NAME,
@@ -181,9 +182,16 @@ fn draft<'u, 'a>(
         matcher: header.map(matcher).unwrap_or_default(),
         entry,
         path: format!("{}.{}", dotted(&survey.package), entry.as_str()),
-        sources: modules.iter().map(|unit| unit.file.path()).collect(),
-        options: Options { bytecode: !needs_tree, strict: true },
+        sources,
+        options: Options { bytecode, strict: true },
     })
+}
+
+/// The files that a package is compiled from, and whether bytecode answers it rightly.
+fn sources<'u>(units: &'u [Unit<'_>], linked: &Linked, package: usize) -> (Vec<&'u str>, bool) {
+    let modules: Vec<&Unit<'_>> = linked.closure(package).iter().filter_map(|at| units.get(*at)).collect();
+    let needs_tree = modules.len() > 1 || modules.iter().any(|unit| unit.survey.needs_tree);
+    (modules.iter().map(|unit| unit.file.path()).collect(), !needs_tree)
 }
 
 /// The path of a package as regorus writes it.
