@@ -113,6 +113,7 @@ codes! {
     RegoSilent "CG0804" Error "a Rego package that decides nothing";
     RegoRecursion "CG0805" Error "Rego rules that build on themselves";
     RegoWrittenOut "CG0806" Error "an argument that a Rego policy must write out";
+    RegoForm "CG0807" Error "a form of Rego that is not taken";
     BadMoment "CG1001" Error "a text that cannot be a moment in time";
     BadRequest "CG1002" Error "a test whose request is none";
     BadTest "CG1003" Error "a test that cannot be played";

@@ -10,6 +10,8 @@ use crate::syntax::Span;
 
 /// The most statements of one body: each may be a loop inside the one before it.
 const MAX_STATEMENTS: usize = 100;
+/// How deep an expression may be: `a + b + c` is two deep. Each level takes stack when it is evaluated.
+const MAX_DEPTH: usize = 100;
 
 /// A module and what it mentions.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub(crate) struct Survey {
     /// that rule undefined instead of failing, so whatever may fail is left to the interpreter; so is
     /// what was seen to give other answers.
     pub(crate) needs_tree: bool,
-    /// Bodies that are too long.
-    pub(crate) too_long: Vec<Span>,
+    /// The first body or expression that is too long.
+    pub(crate) too_long: Option<Span>,
 }
 
 /// One rule.
@@ -35,8 +37,10 @@ pub(crate) struct Surveyed {
     /// Whether its head is that segment alone.
     pub(crate) plain: bool,
     pub(crate) is_function: bool,
-    /// Whether it gives a value of its own, so that two of the name may contradict each other.
+    /// Whether it may give another value than `true`, or than an element of a set.
     has_value: bool,
+    /// Whether it is `default`, which contradicts nothing.
+    is_default: bool,
     pub(crate) span: Span,
     pub(crate) mentions: Vec<Mention>,
 }
@@ -59,10 +63,12 @@ pub(crate) struct Unreadable {
 
 /// Whether two definitions of one name may give different values, which is an error.
 fn may_conflict(rules: &[Surveyed]) -> bool {
-    let mut names: Vec<&str> =
-        rules.iter().filter(|rule| rule.has_value).map(|rule| rule.name.as_str()).collect();
+    let said = rules.iter().filter(|rule| !rule.is_default);
+    let mut names: Vec<(&str, bool)> = said.map(|rule| (rule.name.as_str(), rule.has_value)).collect();
     names.sort_unstable();
-    names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+    let valued =
+        |pair: &[(&str, bool)]| matches!(pair, [(a, first), (b, other)] if a == b && (*first || *other));
+    names.windows(2).any(valued)
 }
 
 /// Parses `text` and takes stock. Recursive, so it wants a stack with room.
@@ -185,7 +191,11 @@ struct Reader {
     aliases: Vec<(String, Vec<String>)>,
     mentions: Vec<Mention>,
     needs_tree: bool,
-    too_long: Vec<Span>,
+    too_long: Option<Span>,
+    /// How deep the expression at hand is.
+    depth: usize,
+    /// Whether the rule at hand tries several values.
+    iterates: bool,
 }
 
 impl Reader {
@@ -199,7 +209,9 @@ impl Reader {
             aliases: module.imports.iter().filter_map(alias).collect(),
             mentions: Vec::new(),
             needs_tree: false,
-            too_long: Vec::new(),
+            too_long: None,
+            depth: 0,
+            iterates: false,
         }
     }
 
@@ -214,6 +226,7 @@ impl Reader {
     }
 
     fn rule(&mut self, rule: &Rule) -> Option<Surveyed> {
+        self.iterates = false;
         let (refr, is_function) = match rule {
             Rule::Default { refr, value, args, .. } => {
                 self.exprs(args);
@@ -235,16 +248,14 @@ impl Reader {
             self.expr(expr);
         }
         self.needs_tree |= !plain || is_function;
-        let has_value = match rule {
-            Rule::Default { .. } => false,
-            Rule::Spec { head: RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. }, .. } => {
-                assign.is_some()
-            }
-            Rule::Spec { head: RuleHead::Set { .. }, .. } => false,
-        };
+        let values = values(rule);
+        // One definition may give several values, too.
+        self.needs_tree |= self.iterates && values.iter().any(|value| !is_constant(value));
+        let is_default = matches!(rule, Rule::Default { .. });
         let name = path.into_iter().next()?;
         let mentions = std::mem::take(&mut self.mentions);
-        Some(Surveyed { name, plain, is_function, has_value, span: span(refr.span()), mentions })
+        let has_value = !values.is_empty();
+        Some(Surveyed { name, plain, is_function, has_value, is_default, span: span(refr.span()), mentions })
     }
 
     fn head<'r>(&mut self, head: &'r RuleHead) -> &'r Ref<Expr> {
@@ -278,7 +289,7 @@ impl Reader {
 
     fn query(&mut self, query: &Query) {
         if query.stmts.len() > MAX_STATEMENTS {
-            self.too_long.push(span(&query.span));
+            self.too_long.get_or_insert(span(&query.span));
         }
         for statement in &query.stmts {
             self.statement(statement);
@@ -293,8 +304,9 @@ impl Reader {
             self.expr(&with.r#as);
         }
         match &statement.literal {
-            Literal::SomeVars { .. } => {}
+            Literal::SomeVars { .. } => self.iterates = true,
             Literal::SomeIn { key, value, collection, .. } => {
+                self.iterates = true;
                 self.exprs(key.as_slice());
                 self.expr(value);
                 self.expr(collection);
@@ -325,6 +337,7 @@ impl Reader {
             None => match expr {
                 Expr::RefDot { refr, .. } => self.expr(refr),
                 Expr::RefBrack { refr, index, .. } => {
+                    self.iterates |= !is_constant(index);
                     self.expr(refr);
                     self.expr(index);
                 }
@@ -332,11 +345,22 @@ impl Reader {
             },
         }
         for expr in chosen {
+            self.iterates |= !is_constant(expr);
             self.expr(expr);
         }
     }
 
     fn expr(&mut self, expr: &Expr) {
+        if self.depth == MAX_DEPTH {
+            self.too_long.get_or_insert(span(expr.span()));
+        } else {
+            self.depth = self.depth.saturating_add(1);
+            self.parts(expr);
+            self.depth = self.depth.saturating_sub(1);
+        }
+    }
+
+    fn parts(&mut self, expr: &Expr) {
         match expr {
             Expr::String { .. }
             | Expr::RawString { .. }
@@ -385,6 +409,17 @@ impl Reader {
             }
         }
     }
+}
+
+/// The values that a rule gives, those of `else` too, as far as they are written.
+fn values(rule: &Rule) -> Vec<&Expr> {
+    let Rule::Spec { head, bodies, .. } = rule else { return Vec::new() };
+    let head = match head {
+        RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => assign.as_ref(),
+        RuleHead::Set { .. } => None,
+    };
+    let bodies = bodies.iter().filter_map(|body| body.assign.as_ref());
+    head.into_iter().chain(bodies).map(|assign| assign.value.as_ref()).collect()
 }
 
 /// Whether `expr` is one literal.

@@ -65,7 +65,6 @@ fn any_other_answer_is_a_policy_error() {
         "{\"decision\": \"require_approval\", \"approval\": {\"quorum\": 0}}",
         "input.nothing",
         "to_number(input.args.path)",
-        "strings.count(input.args.path, \"\")",
         "1 / 0",
     ] {
         assert_eq!(decision(value), denied, "{value}");
@@ -164,6 +163,7 @@ fn what_a_decision_may_not_use_is_refused_by_name() {
         "json.match_schema(1, {})",
         "providers.aws.sign_req({}, {}, 1)",
         "strings.render_template(\"x\", {})",
+        "strings.count(\"x\", \"\")",
         "trace(\"x\")",
         "print(\"x\")",
         "unheard.of(1)",
@@ -185,6 +185,9 @@ fn hostile_text_is_an_error_not_an_end() {
     assert_eq!(codes(&deep), ["CG0105"]);
     assert_eq!(codes(&format!("package p\ndecision := {}", "1 + ".repeat(5000) + "1")), ["CG0101"]);
     assert_eq!(codes("package p\ndecision := f(1)\nf(x) := f(x)"), ["CG0805"]);
+    let sum = |terms: usize| format!("package p\ndecision := {}1", "1 +\n".repeat(terms));
+    assert_eq!(codes(&sum(19_000)), ["CG0105"]);
+    assert_eq!(codes(&sum(90)), [] as [&str; 0]);
     let chain: String = (0..40).map(|at| format!("r{at} := r{}\n", at + 1)).collect();
     assert_eq!(codes(&format!("package p\ndecision := r0\n{chain}r40 := 1\n")), ["CG0805"]);
     assert_eq!(codes("package p\nallow := true"), ["CG0804"]);
@@ -200,12 +203,17 @@ fn an_error_in_a_condition_does_not_hide_a_denial() {
         "package p\ndeny contains \"x\" if to_number(input.args.path) > 1",
         "package p\ndeny contains \"x\" if input.args.path - 1 > 1",
         "package p\ndeny contains \"x\" if -input.args.path > 1",
+        "package p\nx := y if some y in [1, 2]\ndeny contains \"x\" if x == 1",
+        "package p\nx := input.args[_]\ndeny contains \"x\" if x == 1",
+        "package p\nx if input.tool\nx := 2 if input.args\ndeny contains \"x\" if x == 1",
+        "package p\nx if not input.tool else := 2\nx if input.args\ndeny contains \"x\" if x == 1",
         "package p\nx := 1 if input.tool\nx := 2 if input.args\ndeny contains \"x\" if x == 2",
         "package p\nf(y) := 1 if y\nf(y) := 2 if y\ndeny contains \"x\" if f(true) == 1",
         "package p\ndefault decision := \"allow\"\ndecision := \"deny\" if 1 / to_number(input.args.path) > 1",
         "package p\ndefault decision := \"allow\"\ndecision := \"deny\" if input.tool\ndecision := null if input.args",
     ] {
-        assert_eq!(answer(&policy(text), READ), "DENY POLICY_ERROR p", "{text}");
+        let asked = READ.replace("\"path\":", "\"other\":1,\"path\":");
+        assert_eq!(answer(&policy(text), &asked), "DENY POLICY_ERROR p", "{text}");
     }
 }
 

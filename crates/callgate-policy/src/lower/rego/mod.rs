@@ -2,6 +2,7 @@
 //! package that decides is compiled with the packages it builds on.
 
 mod bare;
+mod forms;
 mod header;
 mod link;
 
@@ -92,15 +93,20 @@ fn read<'a>(files: &[&'a SourceFile<'a>], problems: &mut Problems) -> Vec<Unit<'
     for (file, surveyed) in sound.into_iter().zip(surveyed) {
         match surveyed {
             Ok(survey) => {
-                for span in &survey.too_long {
+                if let Some(span) = &survey.too_long {
                     problems
-                        .add(Code::TooDeep, file, *span, "the body has too many statements")
-                        .help("move some into a rule of their own");
+                        .add(Code::TooDeep, file, *span, "the body or the expression is too long")
+                        .help("move a part of it into a rule of its own");
                 }
                 let header = header::read(file, survey.span.start, problems);
                 units.push(Unit { file, survey, header });
             }
             Err(error) => {
+                if let Some(form) = forms::find(file.text()) {
+                    let message = format!("this version does not take `{}` in Rego", form.name);
+                    problems.add(Code::RegoForm, file, form.span, message).help(form.help);
+                    continue;
+                }
                 problems
                     .add(Code::BadRego, file, error.at, format!("not Rego v1: {}", error.message))
                     .help("check the line with `opa check`; rules of v1 have `if` before their body");
