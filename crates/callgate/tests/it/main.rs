@@ -17,6 +17,7 @@ mod demo;
 mod disk;
 mod evidence;
 mod judge;
+mod languages;
 mod mcp;
 mod printed;
 mod program;
