@@ -71,10 +71,11 @@ bench: demo-server
 	$(CARGO) build --release --quiet --package callgate --package callgate-bench
 	./target/release/callgate-bench $(PART)
 
-# The published suites of the policy languages: make conformance SUITES=../shared/conformance [PART=cel].
+# The published suites of the policy languages: make conformance SUITES=../shared/conformance [PART=cel]; and the
+# same authorization in each language on recorded sessions: make conformance CORPORA=../shared/corpora PART=languages.
 # Nothing of them is in this tree; without the folder it says what it skipped.
 conformance:
-	$(CARGO) run --quiet --package callgate-conformance -- $(PART) --suites "$(SUITES)" $(if $(FAILURES),--failures)
+	$(CARGO) run --quiet --package callgate-conformance -- $(PART) --suites "$(SUITES)" --corpora "$(CORPORA)" $(if $(FAILURES),--failures)
 
 sim:
 	CALLGATE_SIM_SEEDS=$(SEEDS) $(RUN_TESTS) --release --package callgate-store --test simulation
