@@ -70,7 +70,7 @@ pub(crate) fn run(folder: &Path) -> Result<Report, String> {
         }
         note.push_str(&tally.shown(suite.name, &bundles));
     }
-    Ok(Report { bar: 1000, note, rows })
+    Ok(Report { bar: 1000, note, rows, remarks: Vec::new() })
 }
 
 /// The snapshots of a suite, by name: one for each language, and `all`.

@@ -21,6 +21,8 @@ pub struct CatalogueTool {
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
     tools: BTreeMap<String, CatalogueTool>,
+    /// The folded names of the servers whose tools are here.
+    servers: BTreeSet<String>,
 }
 
 impl Catalogue {
@@ -33,6 +35,7 @@ impl Catalogue {
         if self.tools.contains_key(&key) {
             return Err(tool);
         }
+        self.servers.extend(server_of(&key).map(str::to_owned));
         self.tools.insert(key, tool);
         Ok(())
     }
@@ -49,6 +52,13 @@ impl Catalogue {
         self.tools.get(&fold(identity))
     }
 
+    /// Whether the server of that identity has its tools here, so that one that is not among them is
+    /// none of its tools.
+    #[must_use]
+    pub fn lists_server_of(&self, identity: &Name) -> bool {
+        server_of(identity.folded()).is_some_and(|server| self.servers.contains(server))
+    }
+
     /// All tools, by folded identity.
     pub fn iter(&self) -> impl Iterator<Item = &CatalogueTool> {
         self.tools.values()
@@ -60,4 +70,9 @@ impl Catalogue {
             request.risk_tags.extend(tool.risk_tags.iter().cloned());
         }
     }
+}
+
+/// The server in a folded identity; a server's name has no dots.
+fn server_of(identity: &str) -> Option<&str> {
+    identity.split_once('.').map(|(server, _)| server)
 }

@@ -62,15 +62,15 @@ pub(crate) struct Match {
     pub(crate) unsaid: Option<&'static str>,
 }
 
-/// Tags whose presence may loosen a decision: of a tool in the catalogue only the catalogue's own,
-/// since a caller can add risk but not remove it.
+/// Tags whose presence may loosen a decision: of a tool whose server is in the catalogue only the
+/// catalogue's own, since a caller can add risk but not remove it.
 #[derive(Debug)]
 pub(crate) enum Trusted<'a> {
     /// Nothing is known of the tool, or none is called: the request's.
     Claimed(&'a BTreeSet<Name>),
     /// The catalogue's.
     Catalogue(&'a BTreeSet<Name>),
-    /// None: the tool only looks like one of the catalogue.
+    /// None: the tool only looks like one of the catalogue, or its server has others there.
     Nothing,
 }
 
@@ -78,6 +78,7 @@ impl<'a> Trusted<'a> {
     pub(crate) fn of(catalogue: &'a Catalogue, request: &'a Request) -> Self {
         let Some(tool) = &request.tool else { return Self::Claimed(&request.risk_tags) };
         match catalogue.get(&tool.identity) {
+            None if catalogue.lists_server_of(&tool.identity) => Self::Nothing,
             None => Self::Claimed(&request.risk_tags),
             Some(known) if known.identity == tool.identity => Self::Catalogue(&known.risk_tags),
             Some(_) => Self::Nothing,

@@ -119,7 +119,9 @@ fn a_tag_that_permits_a_known_tool_comes_from_the_catalogue() {
     assert_eq!(ask("look", "[]"), "ALLOW it");
     assert_eq!(ask("wipe", r#"["read"]"#), "DENY NO_POLICY_MATCH");
     assert_eq!(ask("l00k", r#"["read"]"#), "DENY NO_POLICY_MATCH");
-    assert_eq!(ask("unknown", r#"["read"]"#), "ALLOW it");
+    assert_eq!(ask("unknown", r#"["read"]"#), "DENY NO_POLICY_MATCH");
+    let elsewhere = r#"{"agent":{"id":"a"},"tool":{"server":"tape","name":"look"},"risk_tags":["read"]}"#;
+    assert_eq!(answer(&snapshot, elsewhere), "ALLOW it");
 }
 
 #[test]
