@@ -10,12 +10,14 @@ use callgate_core::json::{self, JsonError, Limits};
 use callgate_core::value::{Map, Value};
 
 use crate::language;
+use crate::syntax::MAX_FILES;
 
 /// The word that opens every archive of this form.
 const FORMAT: &str = "callgate-bundle-v1";
 
-/// The largest archive that is read back: 64 MiB, since escapes may lengthen the text.
-const ARCHIVE: Limits = Limits { bytes: 64 * 1024 * 1024, depth: 4, values: 4096 };
+/// The largest archive that is read back: 64 MiB, since escapes may lengthen the text, and a value for
+/// each file and variable.
+const ARCHIVE: Limits = Limits { bytes: 64 * 1024 * 1024, depth: 4, values: MAX_FILES + 4096 };
 
 /// The files of a bundle by path (with forward slashes, relative to its folder), and the
 /// environment variables its contracts name.

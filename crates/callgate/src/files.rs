@@ -17,7 +17,7 @@ use crate::failure::Failure;
 /// The longest bundle file that is read; `check` refuses it below that.
 const MAX_FILE: u64 = 2 << 20;
 /// The most bundle files that are read; `check` refuses them below that.
-const MAX_FILES: usize = 1000;
+const MAX_FILES: usize = 25_000;
 /// How deep folders are followed.
 const MAX_DEPTH: usize = 8;
 /// The longest key, note or request that is read; the gate's own limits are tighter.

@@ -292,12 +292,24 @@ pub(crate) fn rules_of(bundle: &Bundle) -> Option<(Rules, callgate_core::catalog
 /// The Cedar policies and the catalogue of a bundle that has no problems.
 #[cfg(test)]
 pub(crate) fn cedar_of(bundle: &Bundle) -> Option<(Box<dyn Engine>, Catalogue)> {
+    engine_of(bundle, "cedar")
+}
+
+/// The Rego packages of a bundle that has no problems.
+#[cfg(test)]
+pub(crate) fn rego_of(bundle: &Bundle) -> Option<Box<dyn Engine>> {
+    engine_of(bundle, "rego").map(|(engine, _)| engine)
+}
+
+#[cfg(test)]
+fn engine_of(bundle: &Bundle, name: &str) -> Option<(Box<dyn Engine>, Catalogue)> {
     let mut problems = Problems::default();
     let files = select(bundle, &mut problems);
     let parts = decode(&files, &mut problems);
     let defaults = settings::lower(None);
     let catalogue = tools::lower(&parts.tools, &mut problems);
-    let cedar = others(&parts, &Shared { catalogue: &catalogue, defaults: &defaults }, &mut problems).pop();
-    let engine = cedar.and_then(|lowered| lowered.engine).filter(|_| problems.errors() == 0);
+    let lowered = others(&parts, &Shared { catalogue: &catalogue, defaults: &defaults }, &mut problems);
+    let mut engines = lowered.into_iter().filter_map(|lowered| lowered.engine);
+    let engine = engines.find(|engine| engine.name() == name).filter(|_| problems.errors() == 0);
     engine.map(|engine| (engine, catalogue))
 }

@@ -10,6 +10,8 @@ pub mod door;
 mod input;
 mod program;
 pub(crate) mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use program::{Options, Program, Source};
 

@@ -17,7 +17,7 @@ use crate::diagnostic::Problems;
 /// The largest file, in bytes.
 pub(crate) const MAX_FILE: usize = 1024 * 1024;
 /// The most files in a bundle.
-pub(crate) const MAX_FILES: usize = 500;
+pub(crate) const MAX_FILES: usize = 20_000;
 /// All files together, in bytes.
 pub(crate) const MAX_BUNDLE: usize = 16 * 1024 * 1024;
 /// How deep values nest.
