@@ -35,7 +35,7 @@ impl Asked {
     }
 
     /// The same with `key` set.
-    fn with(&self, key: &'static str, value: &str) -> Self {
+    pub(crate) fn with(&self, key: &'static str, value: &str) -> Self {
         let mut parts = self.parts.clone();
         parts.insert(key, value.to_owned());
         Self { parts }
@@ -64,12 +64,12 @@ fn sound() -> impl Strategy<Value = (Lines, Snapshot)> {
     })
 }
 
-fn decided(snapshot: &Snapshot, asked: &Asked) -> Decided {
+pub(crate) fn decided(snapshot: &Snapshot, asked: &Asked) -> Decided {
     ask(snapshot, &asked.text())
 }
 
 /// Everything a decision says but where its rules stand.
-fn said(decided: &Decided) -> String {
+pub(crate) fn said(decided: &Decided) -> String {
     let settled = &decided.settled;
     let reasons: Vec<_> = settled.reasons.iter().map(|it| (&it.code, &it.rule, &it.message)).collect();
     let matched = settled.matched.as_ref().map(|rule| &rule.id);
@@ -88,7 +88,7 @@ fn as_tight(a: &Constraints, b: &Constraints) -> bool {
 }
 
 /// Whether the second decision gives nothing that the first does not: no permission, no looser constraint.
-fn adds_no_access(before: &Decided, after: &Decided) -> bool {
+pub(crate) fn adds_no_access(before: &Decided, after: &Decided) -> bool {
     let (before, after) = (&before.settled, &after.settled);
     !after.decision.permits()
         || (before.decision.permits() && as_tight(&after.constraints, &before.constraints))

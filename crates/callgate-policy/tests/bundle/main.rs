@@ -10,6 +10,7 @@ mod hostile;
 mod judge;
 mod laws;
 mod matching;
+mod mixtures;
 mod playing;
 mod rego;
 mod schemas;
