@@ -114,6 +114,12 @@ codes! {
     RegoRecursion "CG0805" Error "Rego rules that build on themselves";
     RegoWrittenOut "CG0806" Error "an argument that a Rego policy must write out";
     RegoForm "CG0807" Error "a form of Rego that is not taken";
+    DogwoodSyntax "CG0901" Error "a Dogwood policy that cannot be read";
+    DogwoodInvalid "CG0902" Error "a Dogwood policy that does not fit the tools";
+    DogwoodRefused "CG0903" Error "a condition about the past that cannot be answered at a fixed cost";
+    DogwoodTooMuch "CG0904" Error "a Dogwood policy that is too large or too deep";
+    DogwoodOutside "CG0905" Error "a part of Dogwood that bundles do not have";
+    DogwoodOptional "CG0906" Warning "an argument that ties to the past and may be left out";
     BadMoment "CG1001" Error "a text that cannot be a moment in time";
     BadRequest "CG1002" Error "a test whose request is none";
     BadTest "CG1003" Error "a test that cannot be played";

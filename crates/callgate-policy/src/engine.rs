@@ -4,7 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
+use callgate_core::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
 use callgate_core::index::{Form, Index, Keys};
 use callgate_core::module::{Evaluation, Module};
 use callgate_core::request::Request;
@@ -46,6 +48,28 @@ pub(crate) trait Engine: std::fmt::Debug + Send + Sync {
     fn is_unconditional(&self, _rule: &Rule) -> bool {
         false
     }
+
+    /// As [`Module::monitors`].
+    fn monitors(&self) -> &[Monitor] {
+        &[]
+    }
+
+    /// As [`Module::plan`]; of a request that is asked, with the candidates.
+    fn plan(&self, _candidates: &[u32], _occurrence: &Occurrence<'_>, _blind: &Digest) -> Vec<Query> {
+        Vec::new()
+    }
+
+    /// As [`Module::observe`].
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn observe(
+        &self,
+        _occurrence: &Occurrence<'_>,
+        _history: &HistoryFacts,
+    ) -> Result<Vec<Observation>, String> {
+        Ok(Vec::new())
+    }
 }
 
 /// The rules of all languages behind one index.
@@ -53,6 +77,7 @@ pub(crate) trait Engine: std::fmt::Debug + Send + Sync {
 pub(crate) struct Policies {
     engines: Vec<Installed>,
     index: Index,
+    monitors: Vec<Monitor>,
 }
 
 /// An engine and the numbers its rules have in the index: from `first`, below `end`.
@@ -80,17 +105,13 @@ impl Policies {
             }
             Installed { engine, first, end: next }
         };
-        let engines = engines.into_iter().map(install).collect();
-        Self { engines, index }
-    }
-}
-
-impl Module for Policies {
-    fn name(&self) -> &'static str {
-        "policies"
+        let engines: Vec<Installed> = engines.into_iter().map(install).collect();
+        let monitors = engines.iter().flat_map(|installed| installed.engine.monitors()).cloned().collect();
+        Self { engines, index, monitors }
     }
 
-    fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
+    /// Gives each engine that has any candidates for `request` their numbers.
+    fn each(&self, request: &Request, mut visit: impl FnMut(&Installed, &[u32])) {
         let mut numbers = Vec::with_capacity(16);
         self.index.candidates(request, &mut numbers);
         let mut rest = numbers.as_mut_slice();
@@ -101,10 +122,54 @@ impl Module for Policies {
             for number in &mut *own {
                 *number = number.saturating_sub(installed.first);
             }
+            visit(installed, own);
+        }
+    }
+}
+
+impl Module for Policies {
+    fn name(&self) -> &'static str {
+        "policies"
+    }
+
+    fn evaluate(&self, request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
+        self.each(request, |installed, own| {
             if !own.is_empty() {
                 installed.evaluate(own, request, facts, evaluation);
             }
+        });
+    }
+
+    fn monitors(&self) -> &[Monitor] {
+        &self.monitors
+    }
+
+    fn plan(&self, occurrence: &Occurrence<'_>, blind: &Digest) -> Vec<Query> {
+        let mut all = Vec::new();
+        if self.monitors.is_empty() {
+            return all;
         }
+        // What is not planned because an engine fails is missing later, which is an error then.
+        let mut plan = |installed: &Installed, own: &[u32]| {
+            all.extend(guarded(|| installed.engine.plan(own, occurrence, blind)).unwrap_or_default());
+        };
+        match occurrence {
+            Occurrence::Asked(request) => self.each(request, plan),
+            _ => self.engines.iter().for_each(|installed| plan(installed, &[])),
+        }
+        all
+    }
+
+    fn observe(
+        &self,
+        occurrence: &Occurrence<'_>,
+        history: &HistoryFacts,
+    ) -> Result<Vec<Observation>, String> {
+        let mut all = Vec::new();
+        for installed in self.engines.iter().filter(|installed| !installed.engine.monitors().is_empty()) {
+            all.extend(guarded(|| installed.engine.observe(occurrence, history)).flatten()?);
+        }
+        Ok(all)
     }
 
     fn rules(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The policies of a bundle, as the index finds them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use callgate_core::decision::Decision;
@@ -10,17 +10,23 @@ use callgate_core::module::Evaluation;
 use callgate_core::name::MAX_NAME;
 use callgate_core::request::Request;
 use callgate_core::rule::{Outcome, Rule, Specificity, Step, Verdict};
+use smol_str::SmolStr;
 
 use super::NAME;
 use super::answer::Answer;
 use super::judge::Judge;
 use super::policy::Compiled;
 use super::schema::Actions;
+use super::view::Source;
 use crate::engine::{Engine, Filing};
 
 /// Why a constraining policy does not permit.
 const RESEMBLES: &str =
     "the request only resembles what the policy names, so the policy constrains but does not permit";
+
+/// What clauses about the past come to, by the names they have in the context; or why that cannot be
+/// told.
+pub(crate) type Past = BTreeMap<SmolStr, Result<bool, String>>;
 
 /// All Cedar policies of a snapshot.
 #[derive(Debug)]
@@ -49,7 +55,11 @@ impl Cedar {
         Self { policies, actions, spellings }
     }
 
-    fn get(&self, number: u32) -> Option<&Compiled> {
+    pub(crate) const fn actions(&self) -> &Actions {
+        &self.actions
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&Compiled> {
         usize::try_from(number).ok().and_then(|at| self.policies.get(at))
     }
 
@@ -60,6 +70,35 @@ impl Cedar {
                 .spellings
                 .get(folded)
                 .is_some_and(|known| known.iter().any(|spelling| **spelling != *exact))
+    }
+
+    /// Adds the verdicts of the candidates, where the past is as said.
+    pub(crate) fn judge(
+        &self,
+        candidates: &[u32],
+        (request, facts): (&Request, &Facts),
+        past: &Past,
+        evaluation: &mut Evaluation,
+    ) {
+        let policies: Vec<&Compiled> = candidates.iter().filter_map(|number| self.get(*number)).collect();
+        if policies.is_empty() {
+            return;
+        }
+        let resembles = |exact: &str, folded: &str| self.resembles(exact, folded);
+        let source = Source { request, facts, actions: &self.actions, past };
+        match Judge::new(source, &policies, &resembles) {
+            Ok(judge) => {
+                for policy in &policies {
+                    conclude(policy, told(answer(policy, &judge), policy, past), judge.action(), evaluation);
+                }
+            }
+            Err(why) => {
+                for policy in &policies {
+                    let action = &self.actions.unlisted;
+                    conclude(policy, Answer::Error(why.clone()), action, evaluation);
+                }
+            }
+        }
     }
 }
 
@@ -85,24 +124,7 @@ impl Engine for Cedar {
     }
 
     fn evaluate(&self, candidates: &[u32], request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
-        let policies: Vec<&Compiled> = candidates.iter().filter_map(|number| self.get(*number)).collect();
-        if policies.is_empty() {
-            return;
-        }
-        let resembles = |exact: &str, folded: &str| self.resembles(exact, folded);
-        match Judge::new(request, facts, &self.actions, &policies, &resembles) {
-            Ok(judge) => {
-                for policy in &policies {
-                    conclude(policy, answer(policy, &judge), judge.action(), evaluation);
-                }
-            }
-            Err(why) => {
-                for policy in &policies {
-                    let action = &self.actions.unlisted;
-                    conclude(policy, Answer::Error(why.clone()), action, evaluation);
-                }
-            }
-        }
+        self.judge(candidates, (request, facts), &Past::new(), evaluation);
     }
 
     fn is_unconditional(&self, rule: &Rule) -> bool {
@@ -122,6 +144,15 @@ fn answer<'r>(policy: &'r Compiled, judge: &Judge<'r>) -> Answer {
     // What cannot permit may still constrain.
     match judge.maybe(policy) {
         Answer::Yes => Answer::Error(RESEMBLES.to_owned()),
+        other => other,
+    }
+}
+
+/// The same answer; where the policy failed because the past could not be told, with that reason.
+fn told(answer: Answer, policy: &Compiled, past: &Past) -> Answer {
+    let unknown = || policy.reads.past.iter().find_map(|name| past.get(name)?.as_ref().err());
+    match answer {
+        Answer::Error(why) => Answer::Error(unknown().cloned().unwrap_or(why)),
         other => other,
     }
 }

@@ -8,15 +8,13 @@
 
 use std::cell::{Cell, OnceCell};
 
-use callgate_core::facts::Facts;
 use callgate_core::name::Name;
-use callgate_core::request::Request;
 use cedar_policy_core::ast::EntityUID;
 
 use super::answer::Answer;
 use super::policy::Compiled;
 use super::reads::{ATTRIBUTES, ENVIRONMENT, SESSION, TAGS};
-use super::schema::{Actions, Listed};
+use super::schema::Listed;
 use super::subject::{Subject, UNSAID};
 use super::view::{Source, View};
 
@@ -47,18 +45,16 @@ pub(crate) struct Judge<'r> {
 impl<'r> Judge<'r> {
     /// Makes the view that all candidates share, as far as those whose scope fits read it.
     pub(crate) fn new(
-        request: &'r Request,
-        facts: &'r Facts,
-        actions: &'r Actions,
+        source: Source<'r>,
         candidates: &'r [&'r Compiled],
         resembles: &dyn Fn(&str, &str) -> bool,
     ) -> Result<Self, String> {
+        let Source { request, actions, .. } = source;
         let listed = request.tool.as_ref().and_then(|tool| actions.get(&tool.identity));
         let same =
             |listed: &Listed| request.tool.as_ref().is_some_and(|tool| tool.identity == listed.identity);
         let alike = listed.is_some_and(|listed| !same(listed));
         let claims = |listed: &Listed| listed.tags.len() != request.risk_tags.len();
-        let source = Source { request, facts, actions };
         let attributes = candidates.iter().any(|policy| policy.reads.has(ATTRIBUTES));
         let mut base = View::frame(Subject::of(request, listed), source, attributes)?;
         let fit: Vec<&Compiled> =

@@ -18,14 +18,19 @@ mod subject;
 mod view;
 
 pub use door::{Answered, Entities, Policies, Query, Schema};
-pub(crate) use engine::Cedar;
-pub(crate) use names::{SERVER, TAG};
+pub(crate) use engine::{Cedar, Past};
+pub(crate) use names::{FUNCTION, SERVER, TAG, TOPIC, UNLISTED};
 pub(crate) use policy::{Compiled, MAX_DEPTH, MAX_PATTERN, TooMuch};
-pub(crate) use reads::{children, is_deeper};
-pub(crate) use schema::{Actions, Slice, representatives, text};
+pub(crate) use reads::{children, is_deeper, rebuilt};
+pub(crate) use schema::{Actions, Listed, Slice, representatives, text};
+pub(crate) use shapes::{Record, Shape, ten_thousandths};
 
 /// The module's name in traces.
 pub(crate) const NAME: &str = "cedar";
+/// What policies call the arguments.
+pub(crate) const RECORD: &str = "args";
+/// What the names of clauses about the past begin with, which stand for booleans in the context.
+pub(crate) const PAST: &str = "past:";
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use callgate_core::name::{MAX_NAME, fold};
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, PatternElem, UnaryOp, Var};
 use smol_str::SmolStr;
 
+use super::PAST;
 use super::names::eid;
 
 /// Parts of a request, as bits.
@@ -33,6 +34,8 @@ pub(crate) struct Reads {
     pub(crate) parts: Parts,
     /// Arguments read by name.
     pub(crate) args: BTreeSet<SmolStr>,
+    /// The clauses about the past.
+    pub(crate) past: BTreeSet<SmolStr>,
     /// Texts and entity names, by their folds.
     pub(crate) spellings: BTreeMap<String, SmolStr>,
     /// Texts that something may be compared with.
@@ -117,6 +120,7 @@ impl Reads {
 
     fn attribute(&mut self, of: &Expr, attr: &SmolStr) {
         match of.expr_kind() {
+            ExprKind::Var(Var::Context) if attr.starts_with(PAST) => drop(self.past.insert(attr.clone())),
             ExprKind::Var(Var::Context) => self.parts |= part(attr),
             ExprKind::GetAttr { expr: base, attr: args }
                 if args == "args" && matches!(base.expr_kind(), ExprKind::Var(Var::Context)) =>
@@ -226,7 +230,15 @@ fn is_context(expr: &Expr, attribute: &str) -> bool {
 
 /// The same expression without the places it stands at, which the evaluator would copy at every step.
 pub(crate) fn bare(expr: &Expr) -> Expr {
-    let own = |expr: &Expr| bare(expr);
+    rebuilt(expr, &|_| None)
+}
+
+/// The same expression without places, where `swap` may give another part for one.
+pub(crate) fn rebuilt(expr: &Expr, swap: &dyn Fn(&Expr) -> Option<Expr>) -> Expr {
+    if let Some(other) = swap(expr) {
+        return other;
+    }
+    let own = |expr: &Expr| rebuilt(expr, swap);
     match expr.expr_kind() {
         ExprKind::If { test_expr, then_expr, else_expr } => {
             Expr::ite(own(test_expr), own(then_expr), own(else_expr))
@@ -237,15 +249,15 @@ pub(crate) fn bare(expr: &Expr) -> Expr {
         ExprKind::UnaryApp { op, arg } => Expr::unary_app(*op, own(arg)),
         ExprKind::BinaryApp { op, arg1, arg2 } => Expr::binary_app(*op, own(arg1), own(arg2)),
         ExprKind::ExtensionFunctionApp { fn_name, args } => {
-            Expr::call_extension_fn(fn_name.clone(), args.iter().map(bare).collect())
+            Expr::call_extension_fn(fn_name.clone(), args.iter().map(own).collect())
         }
         ExprKind::GetAttr { expr, attr } => Expr::get_attr(own(expr), attr.clone()),
         ExprKind::HasAttr { expr, attr } => Expr::has_attr(own(expr), attr.clone()),
         ExprKind::Like { expr, pattern } => Expr::like(own(expr), pattern.clone()),
         ExprKind::Is { expr, entity_type } => Expr::is_entity_type(own(expr), entity_type.clone()),
-        ExprKind::Set(items) => Expr::set(items.iter().map(bare)),
+        ExprKind::Set(items) => Expr::set(items.iter().map(own)),
         ExprKind::Record(fields) => {
-            let fields = fields.iter().map(|(name, value)| (name.clone(), bare(value)));
+            let fields = fields.iter().map(|(name, value)| (name.clone(), own(value)));
             Expr::record(fields).unwrap_or_else(|_| expr.clone())
         }
         _ => expr.clone().with_maybe_source_loc(None),

@@ -9,7 +9,7 @@ use cedar_policy_core::ast::{Entity, EntityUID, PartialValue, Value};
 use smol_str::SmolStr;
 
 use super::names::{self, FUNCTION, SERVER, TAG, TOPIC, TYPES, UNLISTED, shared, uid};
-use super::shapes::{self, Record, declare, quote};
+use super::shapes::{self, Record, Shape, declare, quote};
 use crate::cel::Type;
 
 /// What every schema begins with: who asks, on what.
@@ -118,6 +118,22 @@ impl Listed {
             resource_entity: Arc::new(resource_entity),
         }
     }
+
+    /// Whether a call may lack the argument at that path.
+    pub(crate) fn may_lack(&self, path: &[String]) -> bool {
+        let mut record = Some(&self.args);
+        for name in path {
+            let Some(attribute) = record.and_then(|record| record.get(name.as_str())) else { return false };
+            if !attribute.required {
+                return true;
+            }
+            record = match &attribute.shape {
+                Shape::Record(inner) => Some(inner),
+                _ => None,
+            };
+        }
+        false
+    }
 }
 
 /// The groups a tool's action is in.
@@ -188,8 +204,9 @@ pub(crate) enum Slice {
     Whole,
 }
 
-/// The schema as text, of the whole catalogue or a slice of it.
-pub(crate) fn text(catalogue: &Catalogue, slice: &Slice) -> String {
+/// The schema as text, of the whole catalogue or a slice of it. `record` is the name of the arguments
+/// in the context.
+pub(crate) fn text(catalogue: &Catalogue, slice: &Slice, record: &str) -> String {
     let mut out = String::from(ENTITIES);
     let tools: BTreeMap<&str, &CatalogueTool> = match slice {
         Slice::Whole => catalogue.iter().map(|tool| (tool.identity.as_str(), tool)).collect(),
@@ -204,7 +221,7 @@ pub(crate) fn text(catalogue: &Catalogue, slice: &Slice) -> String {
         out.push_str(";\n");
     }
     for (identity, tool) in tools {
-        declare_tool(identity, tool, &mut out);
+        declare_tool(identity, tool, record, &mut out);
     }
     if matches!(slice, Slice::Whole | Slice::Tools(_, true)) {
         for (action, resource) in [(UNLISTED, "Tool"), (TOPIC, "Topic"), (FUNCTION, "Function")] {
@@ -215,7 +232,7 @@ pub(crate) fn text(catalogue: &Catalogue, slice: &Slice) -> String {
     out
 }
 
-fn declare_tool(identity: &str, tool: &CatalogueTool, out: &mut String) {
+fn declare_tool(identity: &str, tool: &CatalogueTool, record: &str, out: &mut String) {
     let listed = Listed::new(tool);
     if !listed.left_out.is_empty() {
         let list = listed.left_out.iter().map(|path| path.escape_debug().to_string()).collect::<Vec<_>>();
@@ -224,7 +241,9 @@ fn declare_tool(identity: &str, tool: &CatalogueTool, out: &mut String) {
         out.push('\n');
     }
     open_action(identity, &groups(tool), "Tool", out);
-    out.push_str("    args: ");
+    out.push_str("    ");
+    out.push_str(record);
+    out.push_str(": ");
     declare(&listed.args, out);
     out.push_str(",\n");
     out.push_str(CONTEXT);

@@ -74,7 +74,7 @@ impl Shape {
     }
 
     /// What a person calls it.
-    const fn word(&self) -> &'static str {
+    pub(crate) const fn word(&self) -> &'static str {
         match self {
             Self::Bool => "a boolean",
             Self::Long => "an integer",
@@ -211,8 +211,8 @@ fn known(function: &ExtensionFunction, args: &[ast::Value]) -> Option<ast::Value
     }
 }
 
-/// A number as Cedar's `decimal`: four places, 64 bits; `None` where it would be rounded.
-pub(crate) fn decimal(number: Decimal) -> Option<ast::Value> {
+/// A number in ten-thousandths, as 64 bits carry it; `None` where it would be rounded.
+pub(crate) fn ten_thousandths(number: Decimal) -> Option<i64> {
     let shift = number.exponent().checked_add(4)?;
     let factor = 10i128.checked_pow(shift.unsigned_abs())?;
     let scaled = if shift >= 0 {
@@ -221,7 +221,12 @@ pub(crate) fn decimal(number: Decimal) -> Option<ast::Value> {
         let exact = number.coefficient().checked_rem(factor)? == 0;
         exact.then(|| number.coefficient().checked_div(factor))??
     };
-    let scaled = i64::try_from(scaled).ok()?;
+    i64::try_from(scaled).ok()
+}
+
+/// A number as Cedar's `decimal`: four places, 64 bits; `None` where it would be rounded.
+pub(crate) fn decimal(number: Decimal) -> Option<ast::Value> {
+    let scaled = ten_thousandths(number)?;
     let sign = if scaled < 0 { "-" } else { "" };
     let (whole, rest) = (scaled.unsigned_abs() / 10_000, scaled.unsigned_abs() % 10_000);
     known(MAKERS.as_ref()?.decimal, &[ast::Value::from(format!("{sign}{whole}.{rest:04}").as_str())])

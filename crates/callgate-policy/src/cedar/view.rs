@@ -14,6 +14,7 @@ use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
 use super::answer::{Answer, Asked, holds};
+use super::engine::Past;
 use super::names::{TYPES, shared, uid};
 use super::policy::Compiled;
 use super::reads::{ARGS, CONFIDENCE, COST, ENVIRONMENT, Guard, LABELS, NOW, Parts, SESSION, TAGS, TOPIC};
@@ -48,6 +49,7 @@ pub(crate) struct Source<'r> {
     pub(crate) request: &'r Request,
     pub(crate) facts: &'r Facts,
     pub(crate) actions: &'r Actions,
+    pub(crate) past: &'r Past,
 }
 
 impl<'r> View<'r> {
@@ -146,6 +148,11 @@ impl<'r> View<'r> {
         }
         if reads(NOW) {
             self.number("now", NOW, moment(source.facts.now_ms), &mut context);
+        }
+        for name in policies.iter().flat_map(|policy| &policy.reads.past) {
+            if let Some(Ok(held)) = source.past.get(name) {
+                context.insert(name.clone(), Value::from(*held));
+            }
         }
         let mut list = Vec::new();
         if reads(LABELS) {

@@ -171,10 +171,11 @@ impl Compiler<'_> {
             })
             .collect();
         let Some((first, others)) = predicates.split_first() else { return Err(Refused::NoEvent) };
-        let event = event_name(first);
-        // There is one event at each position.
-        if others.iter().any(|other| event_name(other) != event) {
-            return Ok(None);
+        let mut event = event_name(first);
+        for other in others {
+            // There is one event at each position.
+            let Some(both) = event.and(event_name(other)) else { return Ok(None) };
+            event = both;
         }
         let mut body = Body::new(event);
         for predicate in &predicates {

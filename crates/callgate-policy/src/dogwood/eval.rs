@@ -14,8 +14,8 @@ use super::formula::{
 
 /// One event, and the request it is seen from.
 pub(crate) trait Sight {
-    /// What happened.
-    fn event(&self) -> &EventName;
+    /// Whether this is such an event.
+    fn is(&self, event: &EventName) -> bool;
     /// A field of the event.
     fn field(&self, path: &[String]) -> Option<Atom>;
     /// A field of the context of the request that is decided.
@@ -78,7 +78,7 @@ impl Reader<'_> {
         present: &[Path],
         equal: &[(Path, Operand)],
     ) -> Result<bool, String> {
-        if self.sight.event() != event || present.iter().any(|path| self.sight.field(path).is_none()) {
+        if !self.sight.is(event) || present.iter().any(|path| self.sight.field(path).is_none()) {
             return Ok(false);
         }
         for (path, operand) in equal {
@@ -173,9 +173,10 @@ impl Reader<'_> {
         let when = self.holds(&total.when)?;
         let now = self.holds(&total.now)?;
         let still = self.holds(&total.still)?;
+        // Asked whether or not this position counts, which may depend on another answer.
         let name = match &total.distinct {
-            Some(names) if now => self.fields(names)?,
-            _ => None,
+            Some(names) => self.fields(names)?,
+            None => None,
         };
         let (past, named) = match &total.past {
             Some(past) => self.past_total(past, name)?,
@@ -262,7 +263,7 @@ impl Reader<'_> {
     /// What the event at this position adds to the series of a monitor.
     pub(crate) fn observe(&mut self, monitor: Digest, watch: &Watch) -> Result<Option<Observation>, String> {
         // Asked in any case, so that a plan does not depend on what only becomes known later.
-        let guard = if self.sight.event() == &watch.event { self.holds(&watch.guard)? } else { false };
+        let guard = if self.sight.is(&watch.event) { self.holds(&watch.guard)? } else { false };
         let fits = guard && self.fits(&watch.event, &watch.present, &watch.equal)?;
         let values = if fits { self.fields(&watch.keys)? } else { None };
         let mut bytes = match self.frame(b"key", &watch.span) {

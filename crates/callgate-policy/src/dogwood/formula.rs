@@ -27,6 +27,33 @@ pub(crate) struct EventName {
     pub(crate) kind: String,
 }
 
+/// A call, decided or not: what it is allowed or denied later belongs to the same event.
+pub(crate) const REQUEST: &str = "request";
+/// A call that was allowed.
+pub(crate) const ALLOWED: &str = "allowed";
+/// A call that was denied.
+pub(crate) const DENIED: &str = "denied";
+/// An allowed call that succeeded.
+pub(crate) const RESPONSE: &str = "response";
+/// An allowed call that ended otherwise.
+pub(crate) const ERROR: &str = "error";
+
+impl EventName {
+    /// The events that have both names; `None` where there can be none.
+    pub(crate) fn and(self, other: Self) -> Option<Self> {
+        let narrows = |kind: &str| kind == ALLOWED || kind == DENIED;
+        if (&self.namespace, &self.action) != (&other.namespace, &other.action) {
+            return None;
+        }
+        match (self.kind.as_str(), other.kind.as_str()) {
+            (kind, same) if kind == same => Some(self),
+            (REQUEST, kind) if narrows(kind) => Some(other),
+            (kind, REQUEST) if narrows(kind) => Some(self),
+            _ => None,
+        }
+    }
+}
+
 /// Something with a value at a position.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) enum Operand {

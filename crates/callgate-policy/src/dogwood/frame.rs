@@ -198,3 +198,43 @@ fn visit_total<'c>(total: &'c AggExpr, declared: &mut Vec<&'c str>, found: &mut 
     visit(body, declared, found);
     declared.truncate(before);
 }
+
+/// A value of the request that a condition compares with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mention {
+    /// `context.…`.
+    Context(Path),
+    /// `principal…` or `resource…`.
+    Scope(Path),
+}
+
+/// Every value of the request that a condition compares with.
+pub(crate) fn mentions(condition: &Condition) -> BTreeSet<Mention> {
+    let (mut conditions, mut terms): (Vec<&Condition>, Vec<&Term>) = (vec![condition], Vec::new());
+    let mut found = BTreeSet::new();
+    loop {
+        while let Some(term) = terms.pop() {
+            match term {
+                Term::ContextField(path) => drop(found.insert(Mention::Context(path.clone()))),
+                Term::ScopeField(path) => drop(found.insert(Mention::Scope(path.clone()))),
+                Term::Array(items) => terms.extend(items),
+                Term::Arith { left, right, .. } => terms.extend([&**left, &**right]),
+                Term::Agg(total) => conditions.extend(super::total::body(total)),
+                _ => {}
+            }
+        }
+        let Some(condition) = conditions.pop() else { return found };
+        match &condition.kind {
+            ConditionKind::And { left, right }
+            | ConditionKind::Or { left, right }
+            | ConditionKind::Since { left, right, .. } => conditions.extend([&**left, &**right]),
+            ConditionKind::Not { inner: body }
+            | ConditionKind::Formerly { body, .. }
+            | ConditionKind::Previous { body, .. }
+            | ConditionKind::Exists { body, .. } => conditions.push(body),
+            ConditionKind::Predicate(predicate) => terms.extend(predicate.args.iter().map(|arg| &arg.value)),
+            ConditionKind::Comparison { left, right, .. } => terms.extend([left, right]),
+            _ => {}
+        }
+    }
+}

@@ -7,7 +7,9 @@
 
 mod atom;
 mod body;
+mod call;
 mod compile;
+mod engine;
 mod eval;
 mod formula;
 mod frame;
@@ -15,3 +17,30 @@ mod frame;
 mod oracle;
 mod refused;
 mod total;
+
+pub(crate) use compile::Compiler;
+pub(crate) use engine::Dogwood;
+pub(crate) use formula::{Formula, Span, Watches};
+pub(crate) use frame::{Mention, mentions};
+
+/// The module's name in traces.
+pub(crate) const NAME: &str = "dogwood";
+/// What policies call the arguments.
+pub(crate) const RECORD: &str = "input";
+/// The field of an event that says who asked.
+pub(crate) const AGENT: &str = "callerPrincipal";
+/// The field of an event that says what was called.
+pub(crate) const RESOURCE: &str = "callerResource";
+/// The field of an event that says in which session.
+pub(crate) const SESSION: &str = "sessionId";
+
+/// The events that each tool has, in Dogwood's own language. They are those of its default schema, and
+/// what was decided beside them.
+pub(crate) const EVENTS: &str = "\
+max_window = 366d
+decision event <A>::request { ...inputs(A), callerPrincipal: principalType(A), callerResource: resourceType(A), sessionId: String }
+event <A>::allowed { ...inputs(A), callerPrincipal: principalType(A), callerResource: resourceType(A), sessionId: String }
+event <A>::denied { ...inputs(A), callerPrincipal: principalType(A), callerResource: resourceType(A), sessionId: String }
+event <A>::response { ...inputs(A), callerPrincipal: principalType(A), callerResource: resourceType(A), sessionId: String }
+event <A>::error { ...inputs(A), callerPrincipal: principalType(A), callerResource: resourceType(A), sessionId: String }
+";

@@ -44,8 +44,8 @@ impl<'e> Logged<'e> {
 }
 
 impl Sight for Logged<'_> {
-    fn event(&self) -> &EventName {
-        &self.name
+    fn is(&self, event: &EventName) -> bool {
+        self.name == *event
     }
     fn field(&self, path: &[String]) -> Option<Atom> {
         self.event.field_path(path).and_then(atom)

@@ -29,12 +29,28 @@ const KEYS: [&str; 9] = [
     "retry_after",
     "control",
 ];
+/// Says whose history a policy about the past looks at.
+const HISTORY: &str = "history";
 
 /// What a policy's annotations say.
 pub(super) struct Written {
     pub(super) rule: Arc<Rule>,
     /// Where the id stands; the policy itself if it has none.
     pub(super) id_span: Span,
+    /// Whose history it looks at.
+    pub(super) history: Whose,
+}
+
+/// Whose history a policy about the past looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Whose {
+    /// The agent's own, in all its sessions.
+    #[default]
+    Agent,
+    /// The session's, of that agent.
+    Session,
+    /// Everyone's in the tenant.
+    Tenant,
 }
 
 /// The annotations of one policy.
@@ -42,6 +58,8 @@ struct Annotations<'p, 'a> {
     policy: &'p Policy,
     file: &'p SourceFile<'a>,
     problems: &'p mut Problems,
+    /// The annotations that say something here.
+    keys: Vec<&'static str>,
 }
 
 /// Reads the annotations of the policy that is number `at` of its file; `None` only after a report.
@@ -49,11 +67,13 @@ pub(super) fn read(
     policy: &Policy,
     at: usize,
     file: &SourceFile<'_>,
-    defaults: &Defaults,
+    (module, defaults): (&'static str, &Defaults),
     problems: &mut Problems,
 ) -> Option<Written> {
     let before = problems.errors();
-    let mut all = Annotations { policy, file, problems };
+    let looks_back = (module == crate::dogwood::NAME).then_some(HISTORY);
+    let keys = KEYS.into_iter().chain(looks_back).collect();
+    let mut all = Annotations { policy, file, problems, keys };
     all.unknown();
     let (id, id_span) = all.id(at)?;
     let permit = policy.effect() == Effect::Permit;
@@ -81,7 +101,7 @@ pub(super) fn read(
     let controls = all.decode::<OneOrList<NameText>>("control", |text| format!("[{text}]"));
     let rule = Rule {
         id: id.as_str().into(),
-        module: crate::cedar::NAME,
+        module,
         source: file.source(policy_span(policy, file)),
         effect,
         priority: i32::try_from(priority).unwrap_or(0),
@@ -93,7 +113,8 @@ pub(super) fn read(
         retry_after_ms: all.decode::<Duration>("retry_after", quoted),
         controls: controls.into_iter().flatten().map(|name| name.value.to_string()).collect(),
     };
-    (all.problems.errors() == before).then(|| Written { rule: Arc::new(rule), id_span })
+    let history = all.history();
+    (all.problems.errors() == before).then(|| Written { rule: Arc::new(rule), id_span, history })
 }
 
 fn policy_span(policy: &Policy, file: &SourceFile<'_>) -> Span {
@@ -122,10 +143,11 @@ impl Annotations<'_, '_> {
                 text.to_owned()
             })
             .collect();
-        for key in keys.iter().filter(|key| !KEYS.contains(&key.as_str())) {
+        let unknown: Vec<&String> = keys.iter().filter(|key| !self.keys.contains(&key.as_str())).collect();
+        for key in unknown {
             let Some((_, span)) = self.get(key) else { continue };
-            let known = || KEYS.map(|key| format!("`@{key}`")).join(", ");
-            let help = nearest(key, KEYS.into_iter()).map_or_else(
+            let known = || self.keys.iter().map(|key| format!("`@{key}`")).collect::<Vec<_>>().join(", ");
+            let help = nearest(key, self.keys.iter().copied()).map_or_else(
                 || format!("the annotations are {}", known()),
                 |near| format!("did you mean `@{near}`?"),
             );
@@ -166,6 +188,23 @@ impl Annotations<'_, '_> {
             }
         }
         if report.is_empty() { out } else { None }
+    }
+
+    /// Whose history it looks at: `@history`, else the agent's.
+    fn history(&mut self) -> Whose {
+        let Some((text, span)) = self.get(HISTORY) else { return Whose::default() };
+        match text {
+            "agent" => Whose::Agent,
+            "session" => Whose::Session,
+            "tenant" => Whose::Tenant,
+            _ => {
+                let message = format!("`@{HISTORY}`: `{text}` has no history of its own");
+                self.problems
+                    .add(Code::CedarAnnotation, self.file, span, message)
+                    .help("write `agent`, `session` or `tenant`");
+                Whose::default()
+            }
+        }
     }
 
     /// What the policy answers, which must fit its effect.

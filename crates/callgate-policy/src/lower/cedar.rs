@@ -34,16 +34,16 @@ const MAX_POLICY: usize = 32 * 1024;
 /// How often one policy says `if`, which nests without brackets.
 const MAX_IFS: usize = 64;
 /// How many policies times actions are validated without their actions being named.
-const MAX_PAIRS: usize = 200_000;
+pub(super) const MAX_PAIRS: usize = 200_000;
 
-const LEXIS: Lexis = Lexis { comment: "//", raw_quote: None };
+pub(super) const LEXIS: Lexis = Lexis { comment: "//", raw_quote: None };
 
 /// A problem found on the thread with room.
-struct Fault {
-    code: Code,
-    span: Span,
-    message: String,
-    help: Option<String>,
+pub(super) struct Fault {
+    pub(super) code: Code,
+    pub(super) span: Span,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
 }
 
 /// One policy of a file.
@@ -70,8 +70,8 @@ pub(super) fn lower<'a>(
     for file in files {
         for (at, policy) in read(file, problems).into_iter().enumerate() {
             let span = place(&policy, file);
-            let Written { rule, id_span } =
-                match annotations::read(&policy, at, file, shared.defaults, problems) {
+            let Written { rule, id_span, .. } =
+                match annotations::read(&policy, at, file, (cedar::NAME, shared.defaults), problems) {
                     Some(written) => written,
                     None => continue,
                 };
@@ -89,7 +89,7 @@ pub(super) fn lower<'a>(
 }
 
 /// Tools must not be named as groups of actions are.
-fn groups(catalogue: &Catalogue, problems: &mut Problems) {
+pub(super) fn groups(catalogue: &Catalogue, problems: &mut Problems) {
     for tool in catalogue.iter() {
         let name = tool.identity.as_str();
         if [TAG, SERVER].iter().any(|prefix| name.starts_with(prefix)) {
@@ -101,7 +101,7 @@ fn groups(catalogue: &Catalogue, problems: &mut Problems) {
     }
 }
 
-fn place(policy: &Policy, file: &SourceFile<'_>) -> Span {
+pub(super) fn place(policy: &Policy, file: &SourceFile<'_>) -> Span {
     policy.loc().map_or_else(|| Span::new(0, file.text().len()), |loc| Span::new(loc.start(), loc.end()))
 }
 
@@ -135,7 +135,7 @@ fn read(file: &SourceFile<'_>, problems: &mut Problems) -> Vec<Policy> {
     if sound { policies } else { Vec::new() }
 }
 
-fn report(file: &SourceFile<'_>, fault: Fault, problems: &mut Problems) {
+pub(super) fn report(file: &SourceFile<'_>, fault: Fault, problems: &mut Problems) {
     let found = problems.add(fault.code, file, fault.span, fault.message);
     if let Some(help) = fault.help {
         found.help(help);
@@ -143,7 +143,7 @@ fn report(file: &SourceFile<'_>, fault: Fault, problems: &mut Problems) {
 }
 
 /// Finds a policy that is too long, or nests by `if`.
-fn statements(text: &str) -> Result<(), Fault> {
+pub(super) fn statements(text: &str) -> Result<(), Fault> {
     let bytes = text.as_bytes();
     let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
     let (mut at, mut start, mut ifs) = (0usize, 0usize, 0usize);
@@ -183,7 +183,7 @@ fn statements(text: &str) -> Result<(), Fault> {
 }
 
 /// Behind the closing quote of a string whose opening quote is before `at`.
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\\' => at = at.saturating_add(2),
@@ -228,7 +228,7 @@ fn template(template: &cedar_policy_core::ast::Template) -> Fault {
 }
 
 /// Cedar's own finding: its place, message and help.
-fn fault(code: Code, error: &dyn Diagnostic, text: &str) -> Fault {
+pub(super) fn fault(code: Code, error: &dyn Diagnostic, text: &str) -> Fault {
     let label = error.labels().and_then(|mut labels| labels.next());
     let span = label.as_ref().map_or(Span::default(), |label| {
         let end = label.offset().saturating_add(label.len());
@@ -240,12 +240,12 @@ fn fault(code: Code, error: &dyn Diagnostic, text: &str) -> Fault {
 }
 
 /// The message without the policy's internal id.
-fn plain(message: &str) -> String {
+pub(super) fn plain(message: &str) -> String {
     let rest = message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, "));
     rest.map_or(message, |(_, rest)| rest).to_owned()
 }
 
-fn too_much(what: TooMuch) -> String {
+pub(super) fn too_much(what: TooMuch) -> String {
     match what {
         TooMuch::Depth => format!("the condition nests deeper than {MAX_DEPTH} operations"),
         TooMuch::Pattern => format!("a pattern of `like` has more than {MAX_PATTERN} characters"),
@@ -272,7 +272,7 @@ fn compile<'a>(
 }
 
 /// A policy without a scope and condition must be meant.
-fn unrestricted(
+pub(super) fn unrestricted(
     file: &SourceFile<'_>,
     span: Span,
     compiled: &Compiled,
@@ -325,7 +325,7 @@ fn validate(drafts: &[Draft<'_>], actions: &Actions, catalogue: &Catalogue, prob
         return;
     }
     for (slice, drafts) in slices {
-        let found = with_room(|| check(&cedar::text(catalogue, &slice), &drafts));
+        let found = with_room(|| check(&cedar::text(catalogue, &slice, cedar::RECORD), &drafts));
         match found.and_then(|found| found) {
             Ok(faults) => {
                 for (file, fault) in faults {

@@ -5,6 +5,7 @@ mod annotations;
 mod cedar;
 mod contracts;
 mod dead;
+mod dogwood;
 mod judge;
 mod rego;
 mod rules;
@@ -233,14 +234,10 @@ fn others<'a>(parts: &Parts<'a>, shared: &Shared<'_>, problems: &mut Problems) -
     let of = |language: Language| -> Vec<&'a SourceFile<'a>> {
         parts.policies.iter().filter(|(of, _)| *of == language).map(|(_, file)| *file).collect()
     };
-    for file in of(Language::Dogwood) {
-        problems
-            .whole(Code::Unsupported, file.path(), "this version cannot enforce what is in `policies/`")
-            .help("remove the file; to ignore it would be dangerous");
-    }
     vec![
         cedar::lower(&of(Language::Cedar), shared, problems),
         rego::lower(&of(Language::Rego), shared, problems),
+        dogwood::lower(&of(Language::Dogwood), shared, problems),
     ]
 }
 
@@ -249,7 +246,11 @@ pub(crate) fn cedar_schema(bundle: &Bundle) -> String {
     let mut problems = Problems::default();
     let files = select(bundle, &mut problems);
     let parts = decode(&files, &mut problems);
-    crate::cedar::text(&tools::lower(&parts.tools, &mut problems), &crate::cedar::Slice::Whole)
+    crate::cedar::text(
+        &tools::lower(&parts.tools, &mut problems),
+        &crate::cedar::Slice::Whole,
+        crate::cedar::RECORD,
+    )
 }
 
 /// Ids name rules and contracts in receipts, so no two may share one.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 #![expect(clippy::panic, reason = "a test stops at what it cannot read")]
 
+mod dogwood;
 mod errors;
 mod examples;
 mod generate;
