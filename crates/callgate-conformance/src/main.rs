@@ -51,7 +51,7 @@ fn arguments() -> Result<Arguments, String> {
             "--suites" => found.folder = folder("--suites", words.next())?,
             "--corpora" => found.corpora = folder("--corpora", words.next())?,
             part if part == LANGUAGES || PARTS.iter().any(|known| known.name == part) => {
-                found.part = Some(part.to_owned())
+                found.part = Some(part.to_owned());
             }
             other => return Err(format!("`{other}` is no part; write one of {}", names())),
         }
