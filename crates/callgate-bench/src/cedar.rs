@@ -17,9 +17,9 @@ use cedar_policy::{Authorizer, Context, Entities, Policy, PolicySet};
 
 use crate::stats::{Samples, load, nanos};
 
-const TEAMS: [&str; 4] = ["support", "ops", "sales", "dev"];
-const ENVIRONMENTS: [&str; 2] = ["prod", "dev"];
-const TAGS: [&str; 4] = ["pii", "bulk", "external", "money"];
+pub(crate) const TEAMS: [&str; 4] = ["support", "ops", "sales", "dev"];
+pub(crate) const ENVIRONMENTS: [&str; 2] = ["prod", "dev"];
+pub(crate) const TAGS: [&str; 4] = ["pii", "bulk", "external", "money"];
 const REQUESTS: usize = 256;
 
 /// One policy: a tool (or all of them), a team, an environment, a tag, and an amount.
@@ -33,16 +33,16 @@ struct Model {
 }
 
 /// A small generator, so that every run has the same policies.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
 
     /// One of `all`, or none in one of `sides` cases.
-    fn pick(&mut self, all: &[&'static str], sides: usize) -> Option<&'static str> {
+    pub(crate) fn pick(&mut self, all: &[&'static str], sides: usize) -> Option<&'static str> {
         (self.roll(sides) > 0).then(|| all[self.roll(all.len())])
     }
 }

@@ -18,6 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod cedar;
 mod decide;
 mod durable;
+mod rego;
 mod stats;
 mod wrapper;
 
@@ -33,6 +34,9 @@ fn main() {
     }
     if runs("cedar") {
         cedar::run();
+    }
+    if runs("rego") {
+        rego::run();
     }
     if runs("durable") {
         durable::run();

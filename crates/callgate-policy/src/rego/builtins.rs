@@ -154,6 +154,12 @@ pub(crate) fn instead(name: &str) -> &'static str {
     REFUSED.iter().find(named).map_or("docs/rego.md lists the functions there are", |(_, help)| help)
 }
 
+/// Whether the engine would answer the call of `name` with nothing: `walk` works only by its second
+/// argument, and a denial that goes by its value would never hold.
+pub(crate) fn is_void(name: &str, arguments: &[bool]) -> bool {
+    name == "walk" && arguments.len() != 2
+}
+
 /// What of the call of `name` must be written out but is not.
 pub(crate) fn not_written_out(name: &str, arguments: &[bool]) -> Option<&'static str> {
     let found = WRITTEN_OUT.iter().find(|(called, ..)| *called == name);

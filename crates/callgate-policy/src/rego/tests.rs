@@ -26,12 +26,8 @@ fn written() -> impl Strategy<Value = Written> {
         subsequence(vec!["shop.pay", "shop.look", "mail.send"], 1..=2),
         select(vec![vec!["shop.*"], vec!["*.pay"], vec!["**"]]),
     ];
-    let others = vec![
-        "topics: [orders.paid]",
-        "risk_tags: [pii]",
-        "risk_tags: {any: [pii, bulk]}",
-        "agents: [bot]",
-    ];
+    let others =
+        vec!["topics: [orders.paid]", "risk_tags: [pii]", "risk_tags: {any: [pii, bulk]}", "agents: [bot]"];
     let others = subsequence(others, 0..=2).prop_filter("one line of tags", |lines| {
         lines.iter().filter(|it| it.starts_with("risk")).count() < 2
     });

@@ -175,6 +175,9 @@ fn what_a_decision_may_not_use_is_refused_by_name() {
         let found = found.unwrap_or_else(|| panic!("{call}\n{report}"));
         assert!(found.message.contains(name) && found.help.is_some(), "{report}");
     }
+    assert_eq!(codes("package p\ndeny contains \"x\" if { [_, v] := walk(input.args); v == 7 }"), ["CG0802"]);
+    let walks = "package p\ndeny contains \"x\" if { walk(input.args, [_, v]); v == \"/srv/x\" }";
+    assert_eq!(answer(&policy(walks), READ), "DENY DENIED_BY_RULE p");
     assert_eq!(codes("package p\ndecision := replace(input.args.a, \"a\", input.args.b)"), ["CG0806"]);
     assert_eq!(codes("package p\ndecision := sprintf(input.args.a, [1])"), ["CG0806"]);
 }

@@ -190,6 +190,10 @@ fn follow(
                     format!("`{shown}` is not a function a decision may use"),
                 )
                 .help(builtins::instead(&name));
+        } else if builtins::is_void(&name, arguments) {
+            problems
+                .add(Code::RegoBuiltin, unit.file, mention.span, format!("`{shown}` has no value here"))
+                .help("write `walk(what, [path, value])`");
         } else if let Some(what) = builtins::not_written_out(&name, arguments) {
             problems
                 .add(Code::RegoWrittenOut, unit.file, mention.span, format!("{what} of `{shown}` is not written out"))
