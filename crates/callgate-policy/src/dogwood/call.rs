@@ -16,9 +16,8 @@ use crate::cedar::{Actions, FUNCTION, Listed, Record, Shape, TOPIC, UNLISTED, te
 /// The kinds of events that one position may be at once.
 pub(super) type Kinds = &'static [&'static str];
 
-/// A call that is being decided.
-pub(super) const ASKED: Kinds = &[REQUEST];
-/// One that was allowed.
+/// A call that was allowed. One that is being decided is seen as this, too: it counts as if it were
+/// allowed, so that a limit can count it in.
 pub(super) const PASSED: Kinds = &[REQUEST, ALLOWED];
 /// One that was not.
 pub(super) const STOPPED: Kinds = &[REQUEST, DENIED];
@@ -30,8 +29,7 @@ pub(super) const FAILED: Kinds = &[ERROR];
 /// The kinds of events that an occurrence is.
 pub(super) fn kinds(occurrence: &Occurrence<'_>) -> Kinds {
     match occurrence {
-        Occurrence::Asked(_) => ASKED,
-        Occurrence::Decided { allowed: true, .. } => PASSED,
+        Occurrence::Asked(_) | Occurrence::Decided { allowed: true, .. } => PASSED,
         Occurrence::Decided { allowed: false, .. } => STOPPED,
         Occurrence::Ended { status: "succeeded", .. } => SUCCEEDED,
         Occurrence::Ended { .. } => FAILED,

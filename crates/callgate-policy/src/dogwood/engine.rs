@@ -16,7 +16,7 @@ use callgate_core::request::Request;
 use callgate_core::rule::Rule;
 use smol_str::SmolStr;
 
-use super::call::{ASKED, Call, FAILED, Kinds, PASSED, STOPPED, SUCCEEDED, kinds};
+use super::call::{Call, FAILED, Kinds, PASSED, STOPPED, SUCCEEDED, kinds};
 use super::eval::{Answers, Reader};
 use super::formula::{Formula, Watch, Watches};
 use crate::cedar::{Actions, Cedar, Compiled, Past};
@@ -125,7 +125,7 @@ impl Engine for Dogwood {
     }
 
     fn evaluate(&self, candidates: &[u32], request: &Request, facts: &Facts, evaluation: &mut Evaluation) {
-        let call = self.call(request, ASKED);
+        let call = self.call(request, PASSED);
         let past = match &facts.history {
             Some(history) => self.past(candidates, &call, &history.blind, &mut |query| read(history, &query)),
             None => {
@@ -155,7 +155,7 @@ impl Engine for Dogwood {
         // What cannot be told here cannot be told later, either, and is an error then.
         let events: &[Kinds] = match occurrence {
             Occurrence::Asked(_) => {
-                let _ = self.past(candidates, &self.call(request, ASKED), blind, &mut note);
+                let _ = self.past(candidates, &self.call(request, PASSED), blind, &mut note);
                 // How it will be decided and end is not known yet.
                 &[PASSED, STOPPED, SUCCEEDED, FAILED]
             }
@@ -185,7 +185,8 @@ impl Engine for Dogwood {
     }
 }
 
-const UNREAD: &str = "the history was not read";
+/// Why an answer is missing: nobody asked, or nobody read.
+pub(super) const UNREAD: &str = "the history was not read";
 
 fn read(history: &HistoryFacts, query: &Query) -> Result<Answer, String> {
     history.answer(query).ok_or_else(|| UNREAD.to_owned())

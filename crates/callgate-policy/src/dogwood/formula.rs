@@ -29,7 +29,7 @@ pub(crate) struct EventName {
 
 /// A call, decided or not: what it is allowed or denied later belongs to the same event.
 pub(crate) const REQUEST: &str = "request";
-/// A call that was allowed.
+/// A call that was allowed, or the one that is being decided.
 pub(crate) const ALLOWED: &str = "allowed";
 /// A call that was denied.
 pub(crate) const DENIED: &str = "denied";

@@ -16,6 +16,8 @@ mod frame;
 #[cfg(test)]
 mod oracle;
 mod refused;
+#[cfg(test)]
+mod tests;
 mod total;
 
 pub(crate) use compile::Compiler;

@@ -260,3 +260,99 @@ fn the_corpus_gives_the_same_verdicts() {
     println!("{counts:#?}");
     assert_eq!(counts.differ, Vec::<String>::new());
 }
+
+const RANDOM_SCHEMA: &str = r#"
+entity User;
+entity Box;
+type In = { user: String, amount: Long, flag: Bool };
+action "a" appliesTo { principal: [User], resource: [Box], context: { input: In, output: In } };
+action "b" appliesTo { principal: [User], resource: [Box], context: { input: In, output: In } };
+action "c" appliesTo { principal: [User], resource: [Box], context: { input: In, output: In } };
+"#;
+
+/// Conditions over the events of [`RANDOM_SCHEMA`], of every form that is accepted.
+const RANDOM_CLAUSES: &[&str] = &[
+    r#"formerly within 5s Action::"b"::response{}"#,
+    r#"formerly within 3s Action::"b"::request{ input.user: context.input.user }"#,
+    r#"!formerly within 4s Action::"b"::error{ input.flag: true }"#,
+    r#"formerly within 6s Action::"a"::request{ callerResource: resource }"#,
+    r#"!Action::"c"::request{} since within 9s Action::"b"::response{}"#,
+    r#"!Action::"c"::request{ input.user: context.input.user } since within 9s Action::"b"::request{ input.user: context.input.user }"#,
+    r#"Action::"a"::request{} since within 9s Action::"b"::request{}"#,
+    r#"previous within 2s Action::"b"::request{}"#,
+    r#"previous within 4s Action::"a"::response{ input.user: context.input.user }"#,
+    r#"count_within(6s, Action::"a"::request{}) > 2"#,
+    r#"count_within(6s, Action::"b"::response{ input.user: context.input.user }) >= 2"#,
+    r#"sum_within(x, 7s, Action::"b"::request{ input.amount: x }) > 10"#,
+    r#"sum_within(x, 7s, Action::"a"::request{ input.amount: x, input.user: context.input.user }) > 4"#,
+    r#"count_distinct_within(u, 8s, Action::"a"::request{ input.user: u }) > 1"#,
+    r#"count_distinct_within(u, 8s, Action::"b"::response{ input.user: u }) == 2"#,
+    r#"bind(n, count_within(6s, Action::"c"::request{}), n >= 1)"#,
+    r#"formerly within 6s (Action::"b"::request{} && formerly within 3s Action::"c"::request{})"#,
+    r#"exists (x: Long). (formerly within 6s Action::"b"::request{ input.amount: x } && x > 3)"#,
+    r#"formerly within 4s Action::"b"::request{} && !formerly within 2s Action::"c"::response{}"#,
+];
+
+#[derive(Debug, Clone)]
+struct Happened {
+    wait: i64,
+    action: usize,
+    kind: usize,
+    who: usize,
+    user: usize,
+    amount: i64,
+    flag: bool,
+}
+
+fn happened() -> impl proptest::strategy::Strategy<Value = Happened> {
+    use proptest::prelude::*;
+    (1i64..4, 0usize..3, 0usize..4, 0usize..2, 0usize..3, -3i64..7, any::<bool>()).prop_map(
+        |(wait, action, kind, who, user, amount, flag)| Happened {
+            wait,
+            action,
+            kind,
+            who,
+            user,
+            amount,
+            flag,
+        },
+    )
+}
+
+fn event(happened: &Happened, at: i64) -> Event {
+    let action = format!("Action::\"{}\"", ["a", "b", "c"][happened.action]);
+    let kind = ["request", "request", "response", "error"][happened.kind];
+    Event::builder(&action, kind)
+        .timestamp(at)
+        .principal(["User::\"p\"", "User::\"q\""][happened.who])
+        .resource("Box::\"x\"")
+        .field("input", "user", Value::String(["u", "v", "w"][happened.user].to_owned()))
+        .field("input", "amount", Value::Int(happened.amount))
+        .field("input", "flag", Value::Bool(happened.flag))
+        .build()
+}
+
+fn lowered(clause: &str) -> LoweredPolicySet {
+    let schema = PolicySchema::from_cedarschema_str(RANDOM_SCHEMA).unwrap();
+    let text = format!("permit(principal, action, resource) when temporal {{ {clause} }};");
+    LoweredPolicySet::from_str(&text, &ServiceSchema::defaults(), &schema)
+        .unwrap_or_else(|error| panic!("{clause}: {error}"))
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    /// With the default event schema, whose histories are those of one principal each.
+    #[test]
+    fn random_traces_give_the_same_verdicts(trace in proptest::collection::vec(happened(), 1..40)) {
+        let mut at = 0;
+        let events: Vec<Event> = trace.iter().map(|it| { at += it.wait; event(it, at) }).collect();
+        for clause in RANDOM_CLAUSES {
+            let policies = lowered(clause);
+            let fold = Folded::compile(&policies).unwrap_or_else(|why| panic!("{clause}: {why}"));
+            let ours = verdicts(Authorizer::builder(policies).temporal_engine(fold).build().unwrap(), &events);
+            let theirs = verdicts(Authorizer::new(lowered(clause)), &events);
+            proptest::prop_assert_eq!(ours, theirs, "{}", clause);
+        }
+    }
+}

@@ -314,3 +314,16 @@ fn engine_of(bundle: &Bundle, name: &str) -> Option<(Box<dyn Engine>, Catalogue)
     let engine = engines.find(|engine| engine.name() == name).filter(|_| problems.errors() == 0);
     engine.map(|engine| (engine, catalogue))
 }
+
+/// The Dogwood policies of a bundle that has no problems.
+#[cfg(test)]
+pub(crate) fn dogwood_of(bundle: &Bundle) -> Option<Box<dyn Engine>> {
+    let mut problems = Problems::default();
+    let files = select(bundle, &mut problems);
+    let parts = decode(&files, &mut problems);
+    let defaults = settings::lower(None);
+    let catalogue = tools::lower(&parts.tools, &mut problems);
+    let shared = Shared { catalogue: &catalogue, defaults: &defaults };
+    let dogwood = others(&parts, &shared, &mut problems).into_iter().next_back();
+    dogwood.and_then(|lowered| lowered.engine).filter(|_| problems.errors() == 0)
+}
