@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::facts::{Credential, Facts, Position, SessionFacts};
-use crate::history::{History, Kept, Monitor, Observation, Reads};
+use crate::history::{History, Kept, LINGER_MS, Monitor, Observation, Reads};
 use crate::request::Request;
 
 /// Names one session: unique for one agent of one tenant. An empty id stands for requests without one.
@@ -68,6 +68,9 @@ pub struct OpenAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotRef {
+    /// The digest of the secret in the keys of their series: under another one nothing of theirs is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<Digest>,
     /// `sha256:…` of the bundle.
     pub digest: String,
     /// What its policies watch; the events of every other monitor are forgotten.
@@ -347,13 +350,11 @@ impl State {
     /// What moved on.
     pub fn check(&self, delta: &Delta) -> Result<(), Conflict> {
         match &delta.change {
-            Change::Decision(decision) => self.check_decision(decision),
+            Change::Decision(decision) => self.check_decision(decision, delta.now_ms),
             Change::Outcome(outcome) => {
-                if outcome.snapshot.is_some_and(|snapshot| snapshot != self.active_version()) {
-                    return Err(Conflict::Snapshot);
-                }
+                self.check_watched(outcome.snapshot)?;
                 self.check_version(&outcome.key, outcome.version)?;
-                self.check_reads(outcome.reads.as_ref())?;
+                self.check_reads(outcome.reads.as_ref(), delta.now_ms)?;
                 let open = self.open.get(&outcome.decision).filter(|open| open.key == outcome.key);
                 open.map(|_| ()).ok_or(Conflict::Action)
             }
@@ -375,8 +376,19 @@ impl State {
         }
     }
 
-    fn check_reads(&self, reads: Option<&Reads>) -> Result<(), Conflict> {
-        if reads.is_none_or(|reads| self.history.holds(reads)) { Ok(()) } else { Err(Conflict::History) }
+    /// Whether the monitors that were asked about an outcome, if any, are those in force.
+    fn check_watched(&self, asked: Option<u64>) -> Result<(), Conflict> {
+        let fits = match (asked, self.active_snapshot()) {
+            (Some(version), _) => version == self.active_version(),
+            (None, active) => active.is_none_or(|active| active.snapshot.monitors.is_empty()),
+        };
+        if fits { Ok(()) } else { Err(Conflict::Snapshot) }
+    }
+
+    fn check_reads(&self, reads: Option<&Reads>, now_ms: i64) -> Result<(), Conflict> {
+        let Some(reads) = reads else { return Ok(()) };
+        let recent = self.latest_ms.saturating_sub(now_ms) <= LINGER_MS;
+        if recent && self.history.holds(reads) { Ok(()) } else { Err(Conflict::History) }
     }
 
     fn check_version(&self, key: &SessionKey, version: u64) -> Result<(), Conflict> {
@@ -384,11 +396,11 @@ impl State {
         if key.is_chained() && now != version { Err(Conflict::Session) } else { Ok(()) }
     }
 
-    fn check_decision(&self, delta: &DecisionDelta) -> Result<(), Conflict> {
+    fn check_decision(&self, delta: &DecisionDelta, now_ms: i64) -> Result<(), Conflict> {
         if delta.snapshot != self.active_version() {
             return Err(Conflict::Snapshot);
         }
-        self.check_reads(delta.reads.as_ref())?;
+        self.check_reads(delta.reads.as_ref(), now_ms)?;
         let Some(key) = &delta.key else { return Ok(()) };
         self.check_version(key, delta.version)?;
         if let Some(known) = self.slots.get(key)

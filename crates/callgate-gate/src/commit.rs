@@ -4,7 +4,7 @@ use callgate_core::decide::{self, Ask};
 use callgate_core::digest::{Digest, hex};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::finding::{Finding, Question};
-use callgate_core::request::Request;
+use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Conflict, Delta, SessionKey};
 use callgate_log::Statement;
 use callgate_log::dsse::{self, Envelope};
@@ -61,11 +61,7 @@ impl Gate {
         active: &Active,
         findings: &[Finding],
     ) -> Result<Tried, Unavailable> {
-        let request = match &ask {
-            Ask::Request(request) => Some(request.as_ref()),
-            Ask::Malformed(_) => None,
-        };
-        let (mut facts, prev, known_slot) = self.consult(request, credential);
+        let (mut facts, prev, known_slot) = self.consult(&ask, credential, &active.snapshot);
         facts.findings = findings.to_vec();
         let mut decided = decide::decide(&active.snapshot, ask, &facts);
         if !decided.questions.is_empty() {
@@ -102,17 +98,26 @@ impl Gate {
         Ok(Tried::Ready(Box::new((attempt, entry))))
     }
 
-    /// Reads facts, the session's last receipt and its key ring slot, all at one moment.
+    /// Reads facts, the session's last receipt and its key ring slot, all at one moment. What the
+    /// snapshot asks about the past is planned before.
     pub(crate) fn consult(
         &self,
-        request: Option<&Request>,
+        ask: &Ask,
         credential: &Credential,
+        snapshot: &Snapshot,
     ) -> (Facts, Option<[u8; 32]>, Option<u64>) {
+        let request = match ask {
+            Ask::Request(request) => Some(request.as_ref()),
+            Ask::Malformed(_) => None,
+        };
         let clock = self.clock.now_ms();
+        let blind = self.identity.blind();
+        let queries = decide::plan(snapshot, ask, credential, &blind);
         self.store.state(|state| {
             let state = &state.0;
             let now_ms = clock.max(state.latest_ms());
-            let facts = state.facts(request, credential.clone(), now_ms);
+            let mut facts = state.facts(request, credential.clone(), now_ms);
+            facts.history = queries.map(|queries| state.history().read(queries, now_ms, blind));
             let key = request.map(SessionKey::of);
             let session = key.as_ref().filter(|key| key.is_chained()).and_then(|key| state.session(key));
             let slot = key.as_ref().and_then(|key| state.slot(key));

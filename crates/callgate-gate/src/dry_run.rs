@@ -54,11 +54,7 @@ impl Gate {
     }
 
     fn decide_only(&self, ask: Ask, credential: &Credential, active: &Active) -> (decide::Decided, i64) {
-        let request = match &ask {
-            Ask::Request(request) => Some(request.as_ref()),
-            Ask::Malformed(_) => None,
-        };
-        let (facts, _, _) = self.consult(request, credential);
+        let (facts, _, _) = self.consult(&ask, credential, &active.snapshot);
         (decide::decide(&active.snapshot, ask, &facts), facts.now_ms)
     }
 }

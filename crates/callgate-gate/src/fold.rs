@@ -1,11 +1,36 @@
 //! The state the store folds: [`callgate_core::state::State`] over canonical JSON deltas.
 
-use callgate_core::state::{Conflict, Delta, State};
-use callgate_store::{Fold, FoldError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use callgate_core::state::{Change, Conflict, Delta, State};
+use callgate_store::{Fold, FoldError, SegmentStore};
 
 /// The gate's state, as the store sees it.
 #[derive(Debug, Default)]
-pub(crate) struct GateState(pub State);
+pub(crate) struct GateState(pub State, pub Pause);
+
+/// While it lasts nothing happens: no decision and no outcome is committed, so that a snapshot can come
+/// into force with everything before it in its history. Whoever meets it waits for the publication.
+#[derive(Debug, Default)]
+pub(crate) struct Pause(AtomicBool);
+
+/// A [`Pause`] of a store; ends when dropped.
+pub(crate) struct Paused<'a>(&'a SegmentStore<GateState>);
+
+impl<'a> Paused<'a> {
+    /// Begins one. What the committer admitted before it is in the state by then, though it may not be
+    /// durable yet.
+    pub(crate) fn begin(store: &'a SegmentStore<GateState>) -> Self {
+        store.state(|state| state.1.0.store(true, Ordering::Release));
+        Self(store)
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.state(|state| state.1.0.store(false, Ordering::Release));
+    }
+}
 
 impl Fold for GateState {
     type Delta = Delta;
@@ -16,6 +41,10 @@ impl Fold for GateState {
     }
 
     fn check(&self, delta: &Delta) -> Result<(), Conflict> {
+        let happens = matches!(delta.change, Change::Decision(_) | Change::Outcome(_));
+        if happens && self.1.0.load(Ordering::Acquire) {
+            return Err(Conflict::Snapshot);
+        }
         self.0.check(delta)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use callgate_core::decide::Ask;
 use callgate_core::finding::{Finding, Judge};
+use callgate_core::history::Monitor;
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
@@ -92,6 +93,8 @@ pub struct Opened {
 /// The snapshot in force.
 pub(crate) struct Active {
     pub(crate) snapshot: Snapshot,
+    /// What its policies watch.
+    pub(crate) monitors: Vec<Monitor>,
     pub(crate) version: u64,
     /// `v` and the version.
     pub(crate) name: String,
@@ -101,7 +104,13 @@ pub(crate) struct Active {
 
 impl Active {
     pub(crate) fn new(snapshot: Snapshot, version: u64) -> Self {
-        Self { name: format!("v{version}"), digest: snapshot.digest.to_string(), snapshot, version }
+        Self {
+            name: format!("v{version}"),
+            digest: snapshot.digest.to_string(),
+            monitors: snapshot.monitors(),
+            snapshot,
+            version,
+        }
     }
 }
 
@@ -153,24 +162,24 @@ impl Gate {
         let vault = Vault::new(keyring, next_slot);
         let letterhead = Letterhead::new(identity.origin());
         // A new bundle need not wait for an old one that this version cannot compile any more.
-        let loaded = match crate::publish::in_force(&store, &vault) {
+        let loaded = match crate::publish::in_force(&store, &vault, &identity.blind()) {
             Err(_) if compiled.is_some() => None,
             loaded => loaded?,
         };
-        let (active, fresh) = match (loaded, compiled) {
-            (Some(active), Some((snapshot, _))) if active.snapshot.digest == snapshot.digest => {
-                (active, None)
-            }
-            (loaded, Some((snapshot, bundle))) => {
-                // Until it is activated below, the version in force has no decisions through this handle.
-                let _ = loaded;
-                (Active::new(snapshot, version.saturating_add(1)), Some(bundle))
-            }
-            (Some(active), None) => (active, None),
+        let same = match (&loaded, &compiled) {
+            (Some(loaded), Some((snapshot, _))) => loaded.active.snapshot.digest == snapshot.digest,
+            (_, compiled) => compiled.is_none(),
+        };
+        // Until it is activated below, the version in force has no decisions through this handle.
+        let next = version.saturating_add(1);
+        let (active, fresh) = match (loaded.filter(|_| same), compiled) {
+            (Some(loaded), _) if loaded.as_recorded => (loaded.active, None),
+            (Some(loaded), _) => (Active::new(loaded.active.snapshot, next), Some(loaded.archive)),
+            (None, Some((snapshot, archive))) => (Active::new(snapshot, next), Some(archive)),
             (None, None) if options.without_policy => (Active::new(crate::publish::nothing(), 0), None),
             (None, None) => return Err(OpenError::NoPolicy),
         };
-        let gate = Self {
+        let gate = Arc::new(Self {
             store,
             vault,
             active: ArcSwap::from_pointee(active),
@@ -181,9 +190,9 @@ impl Gate {
             letterhead,
             judge: options.judge.clone(),
             options,
-        };
+        });
         gate.begin(fresh).await?;
-        Ok(Opened { gate: Arc::new(gate), recovery })
+        Ok(Opened { gate, recovery })
     }
 
     /// Decides, makes the receipt durable, and only then answers.

@@ -2,9 +2,14 @@
 //!
 //! The secret is `keys/gate.key` (PKCS#8 PEM, owner only), made at the first start and never again:
 //! a log without its key does not open. The public half lies beside it as `keys/<id>.pub.pem`.
+//!
+//! The secret in the keys of the history is derived from it, so that there is nothing more to keep, back
+//! up or lose. A log that went on under another signing key would have another such secret: every
+//! activation names its digest, and under another one a gate fills the history again from the log.
 
+use callgate_core::digest::Digest;
 use callgate_log::checkpoint;
-use callgate_log::hash::Hash;
+use callgate_log::hash::{Hash, domain};
 use callgate_log::keys::{SigningKey, VerifyingKey};
 use callgate_log::note::NoteVerifier;
 use callgate_store::{CheckpointSigner, Fs, Random};
@@ -21,10 +26,16 @@ const SECRET_NEW: &str = "keys/gate.key.new";
 const MAX_KEY_FILE: u64 = 16 * 1024;
 
 /// Who signs, and the log's name.
-#[derive(Debug)]
 pub struct Identity {
     key: SigningKey,
     origin: String,
+    blind: Digest,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 impl Identity {
@@ -46,7 +57,8 @@ impl Identity {
 
     fn of(key: SigningKey) -> Self {
         let id: String = key.key_id().to_string().chars().take(16).collect();
-        Self { origin: format!("{ORIGIN_PREFIX}{id}"), key }
+        let blind = Digest::from_bytes(key.derive(domain::HISTORY).into_bytes());
+        Self { origin: format!("{ORIGIN_PREFIX}{id}"), key, blind }
     }
 
     /// The origin of the log with this public key.
@@ -77,6 +89,12 @@ impl Identity {
 
     pub(crate) const fn key(&self) -> &SigningKey {
         &self.key
+    }
+
+    /// Hides correlated values in the keys of the history from whoever reads the log without its key
+    /// ring: sealed requests hold it, deltas hold only what was made with it.
+    pub(crate) const fn blind(&self) -> Digest {
+        self.blind
     }
 
     /// What the store knows this log by.

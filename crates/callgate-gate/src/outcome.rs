@@ -1,6 +1,8 @@
 //! Outcomes: what became of an allowed action. Each closes its decision once.
 
-use callgate_core::state::{Change, Delta, OpenAction, OutcomeDelta};
+use callgate_core::digest::Digest;
+use callgate_core::history::{HistoryFacts, Query};
+use callgate_core::state::{Change, Conflict, Delta, OpenAction, OutcomeDelta};
 use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map};
@@ -12,7 +14,7 @@ use crate::Credential;
 use crate::commit::CommitFailure;
 use crate::error::{OutcomeError, Unavailable};
 use crate::fold::encode;
-use crate::gate::Gate;
+use crate::gate::{Active, Gate};
 use crate::receipt::{int, unsigned};
 use crate::reply::OutcomeReply;
 
@@ -86,6 +88,17 @@ impl OutcomeReport {
     }
 }
 
+/// What an outcome is recorded on, read at one moment.
+struct Closing {
+    open: OpenAction,
+    /// The session's receipts.
+    version: u64,
+    /// The session's last receipt.
+    prev: Option<[u8; 32]>,
+    now_ms: i64,
+    history: Option<HistoryFacts>,
+}
+
 impl Gate {
     /// Records what became of an allowed action.
     ///
@@ -96,25 +109,21 @@ impl Gate {
         report: OutcomeReport,
         credential: &Credential,
     ) -> Result<OutcomeReply, OutcomeError> {
+        // Whose action it is comes first.
+        self.closing(report.receipt_index, credential, None)?;
         for _ in 0..MAX_ATTEMPTS {
-            let (open, version, prev) = self.open_action(report.receipt_index, credential)?;
-            let delta = OutcomeDelta {
-                decision: report.receipt_index,
-                key: open.key.clone(),
-                observations: Vec::new(),
-                reads: None,
-                snapshot: None,
-                version,
-            };
-            let delta = Delta { change: Change::Outcome(delta), now_ms: self.now_ms() };
+            let active = self.active.load_full();
+            let (delta, closing) = self.outcome_delta(&report, credential, &active)?;
+            let delta = Delta { change: Change::Outcome(delta), now_ms: closing.now_ms };
             let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
-            let statement = self.outcome_statement(&report, &open, delta.now_ms, &delta_bytes, prev)?;
+            let statement = self.outcome_statement(&report, &closing, &delta_bytes)?;
             match self.commit_delta(&statement, delta, delta_bytes, Vec::new()).await {
                 Ok((signed, durable)) => {
                     let (receipt, proof) = self.evidence(&signed, &durable)?;
                     return Ok(OutcomeReply { receipt_index: durable.index, receipt, proof });
                 }
-                // The session moved on, or the action was closed: look again.
+                Err(CommitFailure::Conflict(Conflict::Snapshot)) => drop(self.publishing.lock().await),
+                // The session or the history moved on, or the action was closed: look again.
                 Err(CommitFailure::Conflict(_)) => {}
                 Err(CommitFailure::Unavailable(unavailable)) => return Err(unavailable.into()),
             }
@@ -122,35 +131,69 @@ impl Gate {
         Err(Unavailable::now("this session has too many requests at once; report again").into())
     }
 
-    fn open_action(
+    /// What the outcome changes, and what that was read from.
+    fn outcome_delta(
+        &self,
+        report: &OutcomeReport,
+        credential: &Credential,
+        active: &Active,
+    ) -> Result<(OutcomeDelta, Closing), OutcomeError> {
+        let index = report.receipt_index;
+        let (snapshot, blind) = (&active.snapshot, self.identity.blind());
+        let looks_back = snapshot.looks_back();
+        // What was erased is gone for the history, too; its outcome is still a fact.
+        let ended = if looks_back { self.ended(index, status(report.status), snapshot) } else { Ok(None) };
+        let ended = ended.map_err(Unavailable::for_good)?;
+        let queries = ended.as_ref().map(|ended| ended.queries(snapshot, &blind));
+        let closing = self.closing(index, credential, queries.map(|queries| (queries, blind)))?;
+        // An action whose end cannot be told was not allowed in the first place.
+        let observed = ended.zip(closing.history.as_ref());
+        let observed = observed.and_then(|(ended, history)| ended.observe(snapshot, history).ok());
+        let delta = OutcomeDelta {
+            decision: index,
+            key: closing.open.key.clone(),
+            observations: observed.unwrap_or_default(),
+            reads: closing.history.as_ref().and_then(HistoryFacts::reads),
+            snapshot: looks_back.then_some(active.version),
+            version: closing.version,
+        };
+        Ok((delta, closing))
+    }
+
+    fn closing(
         &self,
         index: u64,
         credential: &Credential,
-    ) -> Result<(OpenAction, u64, Option<[u8; 32]>), OutcomeError> {
+        queries: Option<(Vec<Query>, Digest)>,
+    ) -> Result<Closing, OutcomeError> {
+        let clock = self.clock.now_ms();
         let found = self.store.state(|state| {
-            let open = state.0.open_action(index)?.clone();
-            let session = state.0.session(&open.key);
-            Some((open, session.map_or(0, |s| s.version), session.and_then(|s| s.last)))
+            let state = &state.0;
+            let now_ms = clock.max(state.latest_ms());
+            let open = state.open_action(index)?.clone();
+            let session = state.session(&open.key);
+            let (version, prev) = (session.map_or(0, |s| s.version), session.and_then(|s| s.last));
+            let history = queries.map(|(queries, blind)| state.history().read(queries, now_ms, blind));
+            Some(Closing { open, version, prev, now_ms, history })
         });
-        let (open, version, prev) = found.ok_or(OutcomeError::NotOpen(index))?;
+        let closing = found.ok_or(OutcomeError::NotOpen(index))?;
         match credential {
             Credential::Agent { agent, tenant, .. }
-                if *agent != open.key.agent || *tenant != open.key.tenant =>
+                if *agent != closing.open.key.agent || *tenant != closing.open.key.tenant =>
             {
                 Err(OutcomeError::NotYours(index))
             }
-            _ => Ok((open, version, prev)),
+            _ => Ok(closing),
         }
     }
 
     fn outcome_statement(
         &self,
         report: &OutcomeReport,
-        open: &OpenAction,
-        now_ms: i64,
+        closing: &Closing,
         delta_bytes: &[u8],
-        prev: Option<[u8; 32]>,
     ) -> Result<Statement, OutcomeError> {
+        let Closing { open, prev, now_ms, .. } = closing;
         let chained = open.key.is_chained();
         Ok(Statement::outcome(Outcome {
             agent: Agent {
@@ -167,9 +210,9 @@ impl Gate {
             },
             detail: detail(report)?,
             effects_digest: sha256(delta_bytes),
-            finished_at_ms: int(report.finished_at_ms.unwrap_or(now_ms)),
+            finished_at_ms: int(report.finished_at_ms.unwrap_or(*now_ms)),
             gate: self.letterhead.gate(),
-            issued_at_ms: int(now_ms),
+            issued_at_ms: int(*now_ms),
             prev: prev.filter(|_| chained).map(Hash::new),
             result_commitment: self.result_commitment(report)?,
             session: chained.then(|| Session { id: open.key.session.clone(), step: None }),

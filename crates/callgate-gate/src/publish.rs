@@ -36,8 +36,22 @@ pub(crate) fn nothing() -> Snapshot {
     }
 }
 
+/// The snapshot in force, as a gate that starts finds it.
+pub(crate) struct Loaded {
+    pub(crate) active: Active,
+    /// The bundle's text.
+    pub(crate) archive: Vec<u8>,
+    /// Whether what its policies watch is what was kept. Another version of the program may compile the
+    /// same text to other monitors, and another signing key finds none; it must be activated again then.
+    pub(crate) as_recorded: bool,
+}
+
 /// The snapshot the log names, compiled from the text that lies in the log.
-pub(crate) fn in_force(store: &SegmentStore<GateState>, vault: &Vault) -> Result<Option<Active>, OpenError> {
+pub(crate) fn in_force(
+    store: &SegmentStore<GateState>,
+    vault: &Vault,
+    blind: &Digest,
+) -> Result<Option<Loaded>, OpenError> {
     let Some(activation) = store.state(|state| state.0.active_snapshot().cloned()) else { return Ok(None) };
     let wrong = |problem: String| OpenError::Snapshot(problem);
     let receipt = store.read(activation.receipt).map_err(|e| wrong(e.to_string()))?;
@@ -48,7 +62,17 @@ pub(crate) fn in_force(store: &SegmentStore<GateState>, vault: &Vault) -> Result
     if snapshot.digest.to_string() != activation.snapshot.digest {
         return Err(wrong("its text does not have the digest that was signed".to_owned()));
     }
-    Ok(Some(Active::new(snapshot, activation.snapshot.version)))
+    let Attachment::Plain(archive) = attachment else { return Ok(None) };
+    let active = Active::new(snapshot, activation.snapshot.version);
+    let as_recorded = reference(&active, blind) == activation.snapshot;
+    Ok(Some(Loaded { active, archive, as_recorded }))
+}
+
+/// How the log names a snapshot.
+fn reference(active: &Active, blind: &Digest) -> SnapshotRef {
+    let monitors = active.monitors.clone();
+    let blind = (!monitors.is_empty()).then(|| Digest::of(blind.as_bytes()));
+    SnapshotRef { blind, digest: active.digest.clone(), monitors, version: active.version }
 }
 
 /// Compiles a bundle as it lies beside its activation.
@@ -65,23 +89,41 @@ impl Gate {
     /// Puts a bundle in force: every decision before its place in the log used the old snapshot,
     /// every one after it uses this. Returns `false` when that bundle is in force already.
     ///
+    /// Once begun it goes on, even if nobody waits for it any more: the log and what decides must not
+    /// come apart.
+    ///
     /// # Errors
     /// [`PublishError`]; then the snapshot before it is still in force.
-    pub async fn publish(&self, bundle: &Bundle, actor: &str) -> Result<bool, PublishError> {
+    pub async fn publish(self: &Arc<Self>, bundle: &Bundle, actor: &str) -> Result<bool, PublishError> {
         if bundle.digest() == self.active.load().snapshot.digest {
             return Ok(false);
         }
         let (snapshot, archive) = compile(bundle)?;
+        let (gate, actor) = (Arc::clone(self), actor.to_owned());
+        let published = tokio::spawn(async move { gate.put_in_force(snapshot, &archive, &actor).await });
+        let ended = |e: tokio::task::JoinError| Unavailable::now(format!("publishing ended: {e}"));
+        Ok(published.await.map_err(ended)??)
+    }
+
+    async fn put_in_force(
+        self: &Arc<Self>,
+        snapshot: Snapshot,
+        archive: &[u8],
+        actor: &str,
+    ) -> Result<bool, Unavailable> {
         let _publishing = self.publishing.lock().await;
-        let version = self.active.load().version.saturating_add(1);
-        let active = Active::new(snapshot, version);
-        self.activate(&active, &archive, actor).await?;
-        self.active.store(Arc::new(active));
+        let before = self.active.load_full();
+        if before.snapshot.digest == snapshot.digest {
+            return Ok(false);
+        }
+        let active = Arc::new(Active::new(snapshot, before.version.saturating_add(1)));
+        self.activate(&active, archive, actor).await?;
+        self.active.store(active);
         Ok(true)
     }
 
     /// Writes the first receipts of a log and the activation of a new bundle.
-    pub(crate) async fn begin(&self, fresh: Option<Vec<u8>>) -> Result<(), OpenError> {
+    pub(crate) async fn begin(self: &Arc<Self>, fresh: Option<Vec<u8>>) -> Result<(), OpenError> {
         if self.store.size() == 0 {
             let details = [
                 ("origin", self.identity.origin().to_owned()),
@@ -96,13 +138,18 @@ impl Gate {
         Ok(())
     }
 
-    async fn activate(&self, active: &Active, archive: &[u8], actor: &str) -> Result<(), Unavailable> {
-        let monitors = active.snapshot.monitors();
-        let snapshot = SnapshotRef { digest: active.digest.clone(), monitors, version: active.version };
-        let details = [("digest", active.digest.clone()), ("version", active.name.clone())];
-        let attachment = vault::plain(archive);
-        self.note("snapshot.activate", actor, &details, Change::SnapshotActivated(snapshot), attachment)
-            .await?;
+    /// Fills what the snapshot's policies ask of the past, and writes its activation.
+    async fn activate(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        archive: &[u8],
+        actor: &str,
+    ) -> Result<(), Unavailable> {
+        let mut details = vec![("digest", active.digest.clone()), ("version", active.name.clone())];
+        let filled = self.fill(active, actor).await?;
+        details.extend(filled.iter().flat_map(|(_, filling)| filling.details()));
+        let change = Change::SnapshotActivated(reference(active, &self.identity.blind()));
+        self.note("snapshot.activate", actor, &details, change, vault::plain(archive)).await?;
         Ok(())
     }
 

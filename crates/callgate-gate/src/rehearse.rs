@@ -3,8 +3,10 @@
 //! The same `decide`, on a session and nonces that nobody has seen. There is no log, so there is no receipt and no
 //! permission.
 
-use callgate_core::decide::{Ask, Decided, decide};
+use callgate_core::decide::{Ask, Decided, decide, plan};
+use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
+use callgate_core::history::History;
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
@@ -34,6 +36,10 @@ fn decided(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms:
         Ok(request) => Ask::Request(Box::new(request)),
         Err(problem) => Ask::Malformed(problem.to_string()),
     };
-    let facts = Facts::new(credential.clone(), now_ms);
+    let mut facts = Facts::new(credential.clone(), now_ms);
+    // Nothing happened before, and nothing is kept, so there is nothing to hide.
+    let blind = Digest::of(UNPUBLISHED.as_bytes());
+    let queries = plan(snapshot, &ask, credential, &blind);
+    facts.history = queries.map(|queries| History::default().read(queries, now_ms, blind));
     decide(snapshot, ask, &facts)
 }

@@ -1,7 +1,9 @@
 //! Replay: deciding every receipt again from its recorded snapshot, request and facts.
 //!
-//! Law 4, *replay equals live*: the payload written again must be the same bytes, and the session
-//! facts recorded must be those the log folds to. Nothing here writes, and no clock is read.
+//! Law 4, *replay equals live*: the payload written again must be the same bytes, and the facts recorded
+//! of session and history must be those the log folds to. Nothing here writes, and no clock is read.
+
+mod past;
 
 use std::collections::BTreeMap;
 
@@ -10,10 +12,10 @@ use callgate_core::facts::{Credential, Facts};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
-use callgate_core::state::{Change, Delta, State};
+use callgate_core::state::{Change, Delta, OutcomeDelta, State};
 use callgate_log::Statement;
 use callgate_log::hash::sha256;
-use callgate_log::statement::{Body, Decision};
+use callgate_log::statement::{Body, Decision, Status};
 use callgate_policy::Explanation;
 use callgate_store::{Keyring, StoredReceipt};
 use serde_json::Value;
@@ -23,6 +25,7 @@ use crate::fold::encode;
 use crate::publish::compile_archive;
 use crate::receipt::{Binding, Letterhead};
 use crate::vault::{self, Attachment, Record};
+use past::Requests;
 
 /// What came of replaying one receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub enum Replayed {
     Same,
     /// Its request was erased; the receipt still verifies, but cannot be decided again.
     Erased,
-    /// No decision: an outcome or a change to the gate itself.
+    /// No decision: an outcome, whose part in the history is as it must be, or a change to the gate itself.
     NotADecision,
     /// Decided again, and it came out differently.
     Differs(Vec<Difference>),
@@ -61,6 +64,7 @@ struct Redecided {
 pub struct Replay {
     state: State,
     snapshots: BTreeMap<String, Snapshot>,
+    requests: Requests,
 }
 
 impl Replay {
@@ -104,6 +108,11 @@ impl Replay {
             .replay(receipt, &payload_sha256, &delta, keyring)
             .unwrap_or_else(|problem| (Replayed::Unreadable(problem), None));
         self.state.apply(receipt.index, &payload_sha256, &delta);
+        let ended = match &delta.change {
+            Change::Outcome(outcome) => Some(outcome.decision),
+            _ => None,
+        };
+        self.requests.forget(&self.state, ended);
         replayed
     }
 
@@ -123,7 +132,13 @@ impl Replay {
             }
             self.snapshots.insert(format!("v{}", activated.version), snapshot);
         }
-        let Body::Decision(decision) = statement.body() else { return Ok((Replayed::NotADecision, None)) };
+        let decision = match (statement.body(), &delta.change) {
+            (Body::Decision(decision), _) => decision,
+            (Body::Outcome(ended), Change::Outcome(outcome)) => {
+                return Ok((self.outcome(outcome, ended.status, delta.now_ms)?, None));
+            }
+            _ => return Ok((Replayed::NotADecision, None)),
+        };
         match vault::open(keyring, &receipt.attachment, payload_sha256)? {
             Attachment::Erased => Ok((Replayed::Erased, None)),
             Attachment::Record(record) => self.redecide(&record, decision, delta, receipt),
@@ -131,8 +146,17 @@ impl Replay {
         }
     }
 
+    fn outcome(&self, outcome: &OutcomeDelta, status: Status, now_ms: i64) -> Result<Replayed, String> {
+        let version = outcome.snapshot.map(|version| format!("v{version}"));
+        let unknown = |version: &String| format!("snapshot {version} is not in the log");
+        let find = |version| self.snapshots.get(&version).ok_or_else(|| unknown(&version));
+        let snapshot = version.map(find).transpose()?;
+        let differences = self.requests.outcome_differs(&self.state, snapshot, outcome, status, now_ms);
+        Ok(if differences.is_empty() { Replayed::NotADecision } else { Replayed::Differs(differences) })
+    }
+
     fn redecide(
-        &self,
+        &mut self,
         record: &Record,
         recorded: &Decision,
         delta: &Delta,
@@ -147,6 +171,7 @@ impl Replay {
         let snapshot =
             self.snapshots.get(version).ok_or_else(|| format!("snapshot {version} is not in the log"))?;
         let mut differences = self.facts_differ(&ask, &facts);
+        differences.extend(past::history_differs(&self.state, snapshot, &ask, &facts));
         let mut decided = decide(snapshot, ask, &facts);
         // The shell's own two fields; the fold checks them.
         decided.effects.slot = effects.slot;
@@ -172,6 +197,14 @@ impl Replay {
         if payload != receipt.payload {
             differences.extend(fields_that_differ(&receipt.payload, &payload));
         }
+        self.requests.learn(&facts);
+        // Only a policy that looks back asks about the end of an action.
+        if let Ask::Request(request) = &decided.ask
+            && effects.open_until_ms.is_some()
+            && self.snapshots.values().any(Snapshot::looks_back)
+        {
+            self.requests.keep(receipt.index, request.clone());
+        }
         let replayed = if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) };
         Ok((replayed, Some(Redecided { decided, version: version.clone() })))
     }
@@ -193,7 +226,8 @@ impl Replay {
     }
 }
 
-fn ask(record: &Record) -> Result<Ask, String> {
+/// What was asked, as it was recorded.
+pub(crate) fn ask(record: &Record) -> Result<Ask, String> {
     // What was accepted once is read again without the limits of today.
     let generous =
         Limits { bytes: usize::MAX, depth: Limits::REQUEST.depth.saturating_mul(2), values: usize::MAX };

@@ -145,6 +145,8 @@ pub mod domain {
     pub const FACTS: &str = "callgate/facts/v1";
     /// The SHA-256 of what a judge was shown: `question_commitment` of a finding.
     pub const QUESTION: &str = "callgate/question/v1";
+    /// Nothing: under the signing key's seed, the secret in the keys of a gate's history.
+    pub const HISTORY: &str = "callgate/history/v1";
     /// The SHA-256 of what the action returned: `result_commitment`.
     pub const RESULT: &str = "callgate/result/v1";
 }

@@ -13,7 +13,7 @@ use ed25519_dalek::pkcs8::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::hash::{Hash, sha256_of};
+use crate::hash::{Hash, salted, sha256_of};
 
 /// A raw Ed25519 signature.
 pub type Signature = [u8; 64];
@@ -111,6 +111,13 @@ impl SigningKey {
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let pair = KeypairBytes { secret_key: self.inner.to_bytes(), public_key: None };
         pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Encode)
+    }
+
+    /// A secret for another purpose: the same for the same key, and no way back to the key.
+    #[must_use]
+    pub fn derive(&self, domain: &str) -> Hash {
+        let seed = Zeroizing::new(self.inner.to_bytes());
+        salted(&seed, domain, &[])
     }
 
     /// The public half.

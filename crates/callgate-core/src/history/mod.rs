@@ -264,7 +264,7 @@ pub struct Reads {
 }
 
 /// The series of one monitor.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Watched {
     measure: Measure,
     reach_ms: i64,
@@ -273,8 +273,12 @@ struct Watched {
     ends: BTreeSet<(i64, Digest)>,
 }
 
+/// How long a series is kept after its last event left the window, so that what a decision read is still
+/// there when its receipt is replayed; a decision that takes longer to commit must read again.
+pub(crate) const LINGER_MS: i64 = 60_000;
+
 /// All series of the monitors in force.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     monitors: BTreeMap<Digest, Watched>,
     /// How many receipts were folded.
@@ -388,15 +392,20 @@ impl History {
         }
     }
 
-    /// What is kept of these monitors, in pieces of at most `size` events.
-    pub fn kept<'a>(&'a self, monitors: &'a [Monitor], size: usize) -> impl Iterator<Item = Kept> + 'a {
+    /// What is kept of these monitors from place `from` of the log on, in pieces of at most `size` events.
+    pub fn kept<'a>(
+        &'a self,
+        monitors: &'a [Monitor],
+        from: u64,
+        size: usize,
+    ) -> impl Iterator<Item = Kept> + 'a {
         let watched =
             monitors.iter().filter_map(|monitor| Some((monitor.id, self.monitors.get(&monitor.id)?)));
         watched.flat_map(move |(monitor, watched)| {
             watched
                 .series
                 .iter()
-                .flat_map(move |(key, series)| series.kept(SeriesId { key: *key, monitor }, size))
+                .flat_map(move |(key, series)| series.kept(SeriesId { key: *key, monitor }, from, size))
         })
     }
 
@@ -440,7 +449,7 @@ impl Watched {
     }
 
     fn moved(&mut self, key: Digest, before: Option<i64>, after: Option<i64>) {
-        let end = |at: i64| at.saturating_add(self.reach_ms);
+        let end = |at: i64| at.saturating_add(self.reach_ms).saturating_add(LINGER_MS);
         if let Some(at) = before {
             self.ends.remove(&(end(at), key));
         }

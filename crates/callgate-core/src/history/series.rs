@@ -38,7 +38,7 @@ pub struct KeptEvent {
 }
 
 /// The events of one monitor with one key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Series {
     /// See [`Measure::Newest`].
     Newest(Option<Place>),
@@ -51,14 +51,14 @@ pub(super) enum Series {
 }
 
 /// Where and when an event happened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     index: u64,
     at_ms: i64,
 }
 
 /// The newest event of each name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names {
     window: Window,
     by_name: BTreeMap<Digest, u64>,
@@ -66,7 +66,7 @@ pub(super) struct Names {
 }
 
 /// The newest event and the run of its name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Streak {
     newest: Option<Place>,
     name: Option<Digest>,
@@ -176,21 +176,22 @@ impl Series {
         }
     }
 
-    /// What is kept, in pieces of at most `size` events.
-    pub(super) fn kept(&self, series: SeriesId, size: usize) -> Vec<Kept> {
+    /// What is kept from place `from` on, in pieces of at most `size` events.
+    pub(super) fn kept(&self, series: SeriesId, from: u64, size: usize) -> Vec<Kept> {
         let event = |entry: &Entry, name: Option<Digest>| KeptEvent {
             at_ms: entry.at_ms,
             index: entry.index,
             name,
             number: entry.number,
         };
+        let newer = |entry: &&Entry| entry.index >= from;
         let events: Vec<KeptEvent> = match self {
-            Self::Newest(_) => self.only(None),
-            Self::Streak(streak) => self.only(streak.name),
-            Self::Totals(window) => window.iter().map(|entry| event(entry, None)).collect(),
+            Self::Newest(_) => self.only(None, from),
+            Self::Streak(streak) => self.only(streak.name, from),
+            Self::Totals(window) => window.iter().filter(newer).map(|entry| event(entry, None)).collect(),
             Self::Distinct(names) => {
                 let name = |entry: &Entry| names.by_index.get(&entry.index).copied();
-                names.window.iter().map(|entry| event(entry, name(entry))).collect()
+                names.window.iter().filter(newer).map(|entry| event(entry, name(entry))).collect()
             }
         };
         let broken = match self {
@@ -200,9 +201,9 @@ impl Series {
         events.chunks(size.max(1)).map(|events| Kept { broken, events: events.to_vec(), series }).collect()
     }
 
-    fn only(&self, name: Option<Digest>) -> Vec<KeptEvent> {
+    fn only(&self, name: Option<Digest>, from: u64) -> Vec<KeptEvent> {
         let event = |place: Place| KeptEvent { at_ms: place.at_ms, index: place.index, name, number: 0 };
-        self.place().map(event).into_iter().collect()
+        self.place().filter(|place| place.index >= from).map(event).into_iter().collect()
     }
 }
 

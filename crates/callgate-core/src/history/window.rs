@@ -20,14 +20,14 @@ pub(super) struct Entry {
     pub(super) number: i64,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Chunk {
     entries: VecDeque<Entry>,
     sum: i128,
 }
 
 /// Events in log order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Window {
     chunks: VecDeque<Chunk>,
 }
