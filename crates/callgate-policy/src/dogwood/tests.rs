@@ -128,5 +128,5 @@ fn a_restriction_that_cannot_read_the_history_fails_and_a_permission_does_not_pe
             id
         })
         .collect();
-    assert_eq!(failed, ["2", "3", "5", "6"]);
+    assert_eq!(failed, ["2", "3", "4", "5", "6"]);
 }

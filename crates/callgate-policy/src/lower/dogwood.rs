@@ -331,11 +331,18 @@ fn definition(text: &str) -> Option<usize> {
     None
 }
 
+/// Dogwood's own finding, which often is its own hint.
+fn told(code: Code, error: &dyn Diagnostic, file: &SourceFile<'_>) -> Fault {
+    let found = fault(code, error, file.text());
+    let help = found.help.filter(|help| *help != found.message);
+    Fault { help, ..found }
+}
+
 /// Reports why a file cannot be read or lowered.
 fn fatal(error: &Error, file: &SourceFile<'_>, problems: &mut Problems) {
-    let mut found = fault(Code::DogwoodSyntax, error, file.text());
+    let mut found = told(Code::DogwoodSyntax, error, file);
     if let Some(related) = error.related() {
-        let all: Vec<Fault> = related.map(|error| fault(Code::DogwoodSyntax, error, file.text())).collect();
+        let all: Vec<Fault> = related.map(|error| told(Code::DogwoodSyntax, error, file)).collect();
         if !all.is_empty() && found.span == Span::default() {
             all.into_iter().for_each(|fault| report(file, fault, problems));
             return;
@@ -351,7 +358,7 @@ fn fatal(error: &Error, file: &SourceFile<'_>, problems: &mut Problems) {
 fn validate(lowered: &LoweredPolicySet, file: &SourceFile<'_>, problems: &mut Problems) -> bool {
     let result = Validator::new().validate(lowered);
     for error in result.validation_errors() {
-        report(file, fault(Code::DogwoodInvalid, error, file.text()), problems);
+        report(file, told(Code::DogwoodInvalid, error, file), problems);
     }
     let passed = result.validation_passed();
     if passed {
@@ -363,7 +370,7 @@ fn validate(lowered: &LoweredPolicySet, file: &SourceFile<'_>, problems: &mut Pr
 }
 
 fn doubt(warning: &ValidationWarning, file: &SourceFile<'_>) -> Fault {
-    let mut found = fault(Code::CedarDoubtful, warning, file.text());
+    let mut found = told(Code::CedarDoubtful, warning, file);
     if matches!(warning, ValidationWarning::Cedar(cedar_policy::ValidationWarning::ImpossiblePolicy(_))) {
         found.code = Code::NeverTrue;
         found.message = "the policy can never be satisfied".to_owned();

@@ -296,7 +296,6 @@ fn hostile_text_is_refused_within_limits() {
         clause(&"formerly within 1h (".repeat(2_000)),
         nested("f(", ")", 9),
         nested("f(1h, ", ")", 9),
-        nested("(", ")", 9),
         nested("formerly within 1h (", ")", 9),
         "\u{0}".repeat(1_000),
         "@".repeat(30_000),
@@ -304,9 +303,11 @@ fn hostile_text_is_refused_within_limits() {
         "forbid(principal, action, resource);".repeat(20_000),
         " ".repeat(10 << 20),
     ];
-    // Long, and answered by one monitor: there is nothing against it.
+    // Long or deep, and answered by one monitor: there is nothing against it.
     let long = clause(&vec![format!("formerly within 1h {refund}"); 500].join(" && "));
-    for (text, refused) in texts.iter().map(|text| (text, true)).chain([(&long, false)]) {
+    let deep = nested("(", ")", 9);
+    let accepted = [(&long, false), (&deep, false)];
+    for (text, refused) in texts.iter().map(|text| (text, true)).chain(accepted) {
         let began = Instant::now();
         let report = check(&bundle(&[("tools/shop.json", TOOLS), ("policies/p.dogwood", text)]));
         let took = began.elapsed();
