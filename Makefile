@@ -66,7 +66,8 @@ lint:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --debug --quiet --version $(DENY_VERSION)
 	$(CARGO) deny --log-level error check licenses bans sources
 
-# One part alone: make bench PART=decide (or cedar, rego, durable, mcp). OPA=path names the opa that is asked beside ours.
+# One part alone: make bench PART=decide (or cedar, rego, history, durable, mcp). OPA=path names the opa that is asked
+# beside ours.
 bench: demo-server
 	$(CARGO) build --release --quiet --package callgate --package callgate-bench
 	./target/release/callgate-bench $(PART)

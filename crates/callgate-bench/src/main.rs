@@ -18,6 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod cedar;
 mod decide;
 mod durable;
+mod history;
 mod rego;
 mod stats;
 mod wrapper;
@@ -37,6 +38,9 @@ fn main() {
     }
     if runs("rego") {
         rego::run();
+    }
+    if runs("history") {
+        history::run();
     }
     if runs("durable") {
         durable::run();

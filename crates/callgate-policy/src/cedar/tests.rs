@@ -247,6 +247,9 @@ proptest! {
         let Some((cedar, catalogue)) = cedar_of(&bundle(&written)) else { return Ok(()) };
         // Here, restrictive policies also match what looks alike; Cedar has no such notion.
         prop_assume!(!written.contains("forbid(principal == Agent::\"Bot\""));
+        // Here, an amount that is missing or no number fails whatever reads it; Cedar may not get that far.
+        let readable = said.amount.is_some_and(|amount| !amount.starts_with('"'));
+        prop_assume!(readable || policies.iter().all(|policy| policy.conditions.len() < 2));
         let mut request = said.request();
         catalogue.tag(&mut request);
         let mut evaluation = Evaluation::default();

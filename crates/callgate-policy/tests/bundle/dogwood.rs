@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use callgate_policy::testing::run;
 use callgate_policy::{Bundle, check};
 
-use crate::support::{bundle, folder, root};
+use crate::support::{bundle, folder, read, root};
 
 const TOOLS: &str = r#"{"tools": [
   {"name": "refund", "inputSchema": {"type": "object", "required": ["charge", "cents"], "properties": {
@@ -314,5 +314,16 @@ fn hostile_text_is_refused_within_limits() {
         let shown: String = text.chars().take(120).collect();
         assert_eq!(report.has_errors(), refused, "{shown}\n{report}");
         assert!(took < Duration::from_secs(20), "{took:?}: {shown}");
+    }
+}
+
+#[test]
+fn every_policy_on_the_page_is_accepted() {
+    let page = read(&root().join("docs/dogwood.md"));
+    let policies: Vec<&str> =
+        page.split("```dogwood\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(policies.len() >= 4, "{policies:?}");
+    for policy in policies {
+        assert!(codes(policy).is_empty(), "{:?}: {policy}", codes(policy));
     }
 }
