@@ -25,7 +25,8 @@ struct Log {
 pub(super) fn play(snapshot: &Snapshot, case: &Case, coverage: &mut [Covered]) -> TestResult {
     let mut log = Log { state: State::default(), size: 0 };
     let monitors = snapshot.monitors();
-    let activated = SnapshotRef { blind: None, digest: snapshot.digest.to_string(), monitors, version: VERSION };
+    let activated =
+        SnapshotRef { blind: None, digest: snapshot.digest.to_string(), monitors, version: VERSION };
     let begins = case.steps.first().map_or(0, |step| step.now_ms);
     log.push(Change::SnapshotActivated(activated), begins);
     let mut failures = Vec::new();

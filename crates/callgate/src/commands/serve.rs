@@ -217,7 +217,7 @@ async fn read(dir: &Path) -> Result<Bundle, Failure> {
 }
 
 /// Puts a bundle in force if it is another one; gives what went wrong.
-async fn publish(gate: &Gate, bundle: &Bundle) -> Option<String> {
+async fn publish(gate: &Arc<Gate>, bundle: &Bundle) -> Option<String> {
     match gate.publish(bundle, "operator").await {
         Ok(false) => None,
         Ok(true) => {
