@@ -5,6 +5,7 @@
 #   make lint    formatting, lints, licences
 #   make bench   print figures beside their peers
 #   make conformance  the published suites of the policy languages
+#   make fuzz    each parser and evaluator for a minute
 #   make sim     the long simulation (minutes)
 
 CARGO  ?= cargo
@@ -24,7 +25,7 @@ NODE := $(shell command -v node 2>/dev/null)
 NPM  := $(shell command -v npm 2>/dev/null)
 PY   := $(shell command -v $(PYTHON) 2>/dev/null)
 
-.PHONY: run test lint bench conformance sim ci demo-server interop-env test-rust test-docs test-interop fmt clean
+.PHONY: run test lint bench conformance fuzz sim ci demo-server interop-env test-rust test-docs test-interop fmt clean
 
 run: demo-server
 	$(CARGO) run --release --quiet --bin callgate -- demo
@@ -77,6 +78,10 @@ bench: demo-server
 # Nothing of them is in this tree; without the folder it says what it skipped.
 conformance:
 	$(CARGO) run --quiet --package callgate-conformance -- $(PART) --suites "$(SUITES)" --corpora "$(CORPORA)" $(if $(FAILURES),--failures)
+
+# libFuzzer on the stable compiler; TARGETS="cel rego" picks some, SECONDS_EACH=600 runs longer.
+fuzz:
+	CARGO="$(CARGO)" ./fuzz/run.sh
 
 sim:
 	CALLGATE_SIM_SEEDS=$(SEEDS) $(RUN_TESTS) --release --package callgate-store --test simulation

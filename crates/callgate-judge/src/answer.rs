@@ -41,7 +41,8 @@ struct Message {
 }
 
 /// What the body of a successful response says of `question`.
-pub(crate) fn read(question: &Question, body: &[u8]) -> Answer {
+#[must_use]
+pub fn read(question: &Question, body: &[u8]) -> Answer {
     try_read(question, body).unwrap_or_else(|failure| Answer::Failed { failure })
 }
 

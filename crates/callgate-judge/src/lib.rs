@@ -13,7 +13,7 @@ mod cache;
 mod endpoint;
 mod http;
 
-pub use answer::MAX_ANSWER;
+pub use answer::{MAX_ANSWER, read};
 pub use cache::{CacheOptions, CachedJudge};
 pub use endpoint::{Endpoint, EndpointError, Key};
 pub use http::HttpJudge;

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Print the Cedar schema made from the bundle's tools instead
+    #[arg(long, conflicts_with = "format")]
+    schema: bool,
 }
 
 /// How the report is written.
@@ -38,6 +41,10 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let bundle = files::read_bundle(&args.bundle)?;
+    if args.schema {
+        output::line(callgate_policy::cedar_schema(&bundle).trim_end())?;
+        return Ok(Exit::Ok);
+    }
     // One compiler: what is compiled here is what `serve` loads.
     let (snapshot, report) = match callgate_policy::compile(&bundle) {
         Ok(snapshot) => (Some(snapshot), callgate_policy::check(&bundle)),

@@ -75,6 +75,9 @@ fn completions() {
 fn check() {
     let dir = folder();
     assert_snapshot!("check_ok", print(dir.path(), &["check", "bundle"]));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/quickstart");
+    let schema = print(dir.path(), &["check", example, "--schema"]);
+    assert!(schema.contains("action \"files.read_text_file\""), "{schema}");
     assert_snapshot!("check_ok_json", print(dir.path(), &["check", "bundle", "--format", "json"]));
     write(
         dir.path(),
