@@ -169,3 +169,77 @@ impl Gate {
         committed.map(|(_, durable)| durable.index).map_err(CommitFailure::settled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use callgate_core::facts::Credential;
+    use callgate_core::history::Monitor;
+    use callgate_store::OsRandom;
+    use callgate_store::sim::SimFs;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::gate::{Asked, GateOptions};
+
+    const FILES: [(&str, &str); 3] = [
+        ("rules/r.yaml", "version: v1\nrules: [{id: any, match: {tools: ['**']}, decision: allow}]\n"),
+        (
+            "tools/shop.json",
+            r#"{"tools": [{"name": "refund", "inputSchema": {"type": "object", "properties": {}}}]}"#,
+        ),
+        (
+            "policies/p.dogwood",
+            r#"@id("once") forbid (principal, action == Action::"shop.refund", resource)
+            when temporal { count_within(24h, Action::"shop.refund"::allowed{}) > 1 };"#,
+        ),
+    ];
+
+    async fn open(fs: &SimFs, bundle: Option<&Bundle>) -> Arc<Gate> {
+        let options = GateOptions { segment_bytes: 4 << 20, ..GateOptions::default() };
+        let clock = Arc::new(ManualClock::new(1_750_000_000_000));
+        let opened = Gate::open(Arc::new(fs.clone()), clock, Arc::new(OsRandom), bundle, options).await;
+        opened.unwrap().gate
+    }
+
+    async fn refund(gate: &Gate) -> bool {
+        let request = br#"{"agent":{"id":"bot"},"tool":{"server":"shop","name":"refund"}}"#;
+        gate.decide(Asked::Bytes(request.to_vec()), Credential::Local).await.unwrap().permit.is_some()
+    }
+
+    /// As another version of the program, or another signing key, would have activated it.
+    #[tokio::test]
+    async fn what_was_kept_under_other_names_is_filled_again() {
+        let files = FILES.map(|(path, text)| (path.to_owned(), text.to_owned()));
+        let bundle = Bundle::new(BTreeMap::from(files), BTreeMap::new());
+        let none = SnapshotRef { blind: None, digest: String::new(), monitors: Vec::new(), version: 2 };
+        let other =
+            |id: &str, monitor: &Monitor| Monitor { id: Digest::of(id.as_bytes()), ..monitor.clone() };
+        for wrong in 0..3 {
+            let fs = SimFs::new(50);
+            let gate = open(&fs, Some(&bundle)).await;
+            assert!(refund(&gate).await);
+            let active = gate.active.load_full();
+            let right = reference(&active, &gate.identity.blind());
+            let monitors = match wrong {
+                0 => right.monitors.iter().map(|monitor| other("x", monitor)).collect(),
+                1 => right.monitors.clone(),
+                _ => Vec::new(),
+            };
+            let blind = (wrong != 2).then(|| Digest::of(b"another"));
+            let activated = SnapshotRef { blind, monitors, digest: right.digest, ..none.clone() };
+            let archive = vault::plain(&bundle.to_archive());
+            let change = Change::SnapshotActivated(activated);
+            gate.note("snapshot.activate", OPERATOR, &[], change, archive).await.unwrap();
+            gate.close();
+            drop(gate);
+            let gate = open(&fs, (wrong == 0).then_some(&bundle)).await;
+            assert_eq!(gate.snapshot().0, "v3", "activated again");
+            assert!(!refund(&gate).await, "the history was found again");
+            gate.close();
+            drop(gate);
+            assert_eq!(open(&fs, None).await.snapshot().0, "v3", "and only once");
+        }
+    }
+}
