@@ -1,5 +1,12 @@
 //! A decision that a judge has a part in: asked outside, receipted, replayed without it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test stops at what it cannot do"
+)]
+
 mod common;
 
 use std::sync::Arc;
