@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     clippy::arithmetic_side_effects,
     reason = "a test stops at what it cannot do"
 )]
