@@ -1,5 +1,10 @@
 //! The judge against a real HTTP server that speaks the protocol, well and badly.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it cannot read"
+)]
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +22,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
+
+/// The key and the body of a request.
+type Seen = (Option<String>, Value);
 
 /// What the model of the test does.
 #[derive(Debug, Clone)]
@@ -41,7 +49,7 @@ enum Acts {
 struct Model {
     url: String,
     asked: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Vec<(Option<String>, Value)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Model {
@@ -85,7 +93,7 @@ async fn serve(
     request: Request<Incoming>,
     acts: Acts,
     asked: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Vec<(Option<String>, Value)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     asked.fetch_add(1, Ordering::SeqCst);
     assert_eq!(request.uri().path(), "/v1/chat/completions");

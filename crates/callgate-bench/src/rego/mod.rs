@@ -183,7 +183,7 @@ fn over_http(models: &[Model], asked: &[Asked]) -> Result<Samples, String> {
 pub(crate) fn run() {
     println!("\n## Rego: {REQUESTS} requests (p50/p99 ns, one thread; load {})", load());
     println!(
-        "{:>8} {:>8} {:>16} {:>16} {:>16}   {:>16} {:>22} {:>18}  {}",
+        "{:>8} {:>8} {:>16} {:>16} {:>16}   {:>16} {:>22} {:>18}  load average",
         "packages",
         "load ms",
         "ours: evaluate",
@@ -191,8 +191,7 @@ pub(crate) fn run() {
         "ours: from bytes",
         "bare: per tool",
         "bare: one module",
-        "OPA over HTTP",
-        "load average"
+        "OPA over HTTP"
     );
     for packages in [10, 100, 1000, 10_000] {
         let models = policies::models(packages);

@@ -1,4 +1,9 @@
 //! The fold against Dogwood's own interpreter: on the cases it ships, and on random traces.
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    reason = "a test counts, and says what it counted"
+)]
 
 use std::collections::BTreeMap;
 
@@ -120,7 +125,6 @@ impl Folded {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "one caller")]
     fn walk<'a>(
         &'a self,
         sight: &'a dyn Sight,

@@ -84,7 +84,7 @@ proptest! {
         let (blind, mut now_ms) = (Digest::of(b"blind"), 0);
         let numbers: Vec<u32> = (0..6).collect();
         for ((request, wait, allowed), index) in steps.iter().zip(0u64..) {
-            now_ms += wait;
+            now_ms = i64::saturating_add(now_ms, *wait);
             let asked = Occurrence::Asked(request);
             let mut facts = Facts::new(Credential::Local, now_ms);
             facts.history = Some(history.read(policies.plan(&asked, &blind), now_ms, blind));
