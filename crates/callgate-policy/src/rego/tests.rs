@@ -141,6 +141,5 @@ fn may_permit(package: &Written, request: &Request) -> bool {
         "agents: [bot]" => request.agent.id.as_str() == "bot",
         _ => true,
     };
-    (package.tools.is_empty() || package.tools.iter().any(|it| named(it)))
-        && package.others.iter().all(|it| other(it))
+    (package.tools.is_empty() || package.tools.iter().any(named)) && package.others.iter().all(other)
 }

@@ -5,7 +5,6 @@
     clippy::arithmetic_side_effects,
     reason = "the functions that tests share fail like tests"
 )]
-#![expect(dead_code, reason = "the functions for bundles are shared with other tests, which use more")]
 
 mod answers;
 mod checks;
