@@ -46,7 +46,7 @@ fn every_example_checks_and_passes_its_tests() {
 fn the_languages_share_their_tests_and_tools() {
     let [first, rest @ ..] = &*folders(&root().join("examples/languages")) else { panic!("no languages") };
     assert!(rest.len() >= 2, "{rest:?}");
-    for file in ["tests/office.yaml", "tools/office.json"] {
+    for file in ["tests/office.yaml", "tests/history.yaml", "policies/office.dogwood", "tools/office.json"] {
         let text = read(&first.join(file));
         for other in rest {
             assert_eq!(text, read(&other.join(file)), "{file}: {} and {}", first.display(), other.display());
