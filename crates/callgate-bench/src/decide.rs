@@ -80,11 +80,61 @@ fn measure(snapshot: &Snapshot, asked: &Request, facts: &Facts) -> Samples {
     samples
 }
 
+/// From the bytes of a request to a settled decision.
+fn from_bytes(snapshot: &Snapshot, asked: &Request, facts: &Facts) -> Samples {
+    const ROUNDS: usize = 20_000;
+    let text = asked.to_value().canonical();
+    let mut samples = Samples::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let (decided, took) = nanos(|| {
+            let request = Request::parse(text.as_bytes(), &Limits::REQUEST).ok()?;
+            Some(decide(snapshot, Ask::Request(Box::new(request)), facts))
+        });
+        black_box(&decided);
+        samples.push(took);
+    }
+    samples
+}
+
+/// The bare engine over the same conditions, its variables built before the time begins: all of
+/// them, each asking for its tool, and the ten that an ideal index finds.
+fn bare(count: usize, tool: usize) -> (String, String) {
+    const ROUNDS: usize = 200;
+    let compile = |text: &str| match cel::Program::compile(text) {
+        Ok(program) => program,
+        Err(problem) => panic!("the bench's own condition is refused: {problem}"),
+    };
+    let each = (0..count).map(|rule| compile(&format!("tool == \"tool{}\" && amount > 50.0", rule / 10)));
+    let each: Vec<cel::Program> = each.collect();
+    let found: Vec<cel::Program> = (0..10).map(|_| compile("amount > 50.0")).collect();
+    let mut variables = cel::Context::default();
+    variables.add_variable_from_value("tool", format!("tool{tool}"));
+    variables.add_variable_from_value("amount", 75.0);
+    let measure = |programs: &[cel::Program], rounds: usize| {
+        let mut samples = Samples::with_capacity(rounds);
+        for _ in 0..rounds {
+            let holds = |program: &cel::Program| program.execute(&variables) == Ok(cel::Value::Bool(true));
+            let (held, took) = nanos(|| programs.iter().filter(|program| holds(program)).count());
+            assert_eq!(held, 10, "the bare engine's answer");
+            samples.push(took);
+        }
+        samples.p50_p99()
+    };
+    (measure(&each, ROUNDS), measure(&found, ROUNDS * 100))
+}
+
 pub(crate) fn run() {
     println!("\n## Decide: one request, parsed already, to a settled decision (p50/p99 ns, one thread)");
     println!(
-        "{:>8} {:>16} {:>16} {:>16}   {:>16}",
-        "rules", "first matches", "last matches", "none matches", "last, with CEL"
+        "{:>8} {:>16} {:>16} {:>16}   {:>16} {:>16}   {:>18} {:>18}",
+        "rules",
+        "first matches",
+        "last matches",
+        "none matches",
+        "last, with CEL",
+        "from bytes",
+        "bare cel: all",
+        "bare cel: indexed"
     );
     let facts = Facts::new(Credential::Development, 0);
     for count in [10, 100, 1000, 10_000] {
@@ -97,8 +147,12 @@ pub(crate) fn run() {
             measure(&plain, &request(1_000_000), &facts),
             measure(&conditional, &request(last), &facts),
         ];
-        let [first, last, none, cel] = cells.map(|mut samples| samples.p50_p99());
-        println!("{count:>8} {first:>16} {last:>16} {none:>16}   {cel:>16}");
+        let [first, matched, none, cel] = cells.map(|mut samples| samples.p50_p99());
+        let bytes = from_bytes(&conditional, &request(last), &facts).p50_p99();
+        let (all, indexed) = bare(count, last);
+        println!(
+            "{count:>8} {first:>16} {matched:>16} {none:>16}   {cel:>16} {bytes:>16}   {all:>18} {indexed:>18}"
+        );
     }
     let text = request(3).to_value().canonical();
     let mut samples = Samples::with_capacity(20_000);
