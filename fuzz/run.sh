@@ -8,7 +8,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 targets=${TARGETS:-"request rules cel cedar dogwood rego tests judge"}
 
 # Coverage feedback only: the code is free of `unsafe`, so no sanitizer is needed, nor a nightly compiler.
-RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
+RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
   "${CARGO:-cargo}" build --manifest-path fuzz/Cargo.toml --release --target "$host" --bins --quiet
 
 seeds() { # the files of the repository that this target reads, under names of their own
