@@ -206,7 +206,14 @@ impl DecisionDelta {
 
 /// Takes identity from the credential; a request that claims another is refused.
 fn identify(request: &mut Request, credential: &Credential) -> Result<(), Reason> {
-    let Credential::Agent { agent, tenant, team } = credential else { return Ok(()) };
+    let (agent, tenant, team) = match credential {
+        Credential::Agent { agent, tenant, team } => (agent, tenant, team),
+        Credential::Person { id, .. } => {
+            let message = format!("the key is that of the person `{id}`, who cannot ask as an agent");
+            return Err(Reason::guard(Code::InvalidRequest, message));
+        }
+        Credential::Local | Credential::Development => return Ok(()),
+    };
     let claims = |what: &str, claimed: &str, held: &str| {
         let message = format!("the request says {what} `{claimed}`, the key is for {what} `{held}`");
         Reason::guard(Code::InvalidRequest, message)

@@ -26,6 +26,24 @@ pub enum Credential {
     Local,
     /// No authentication, on loopback only (`--dev`).
     Development,
+    /// A person. People look after the gate and answer for agents; they never ask as one.
+    Person {
+        /// Who, such as `ana`.
+        id: String,
+        /// What they may do: gate roles and the roles that approval rules name, sorted.
+        roles: Vec<String>,
+        /// The only tenant they look after; every tenant if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<String>,
+    },
+}
+
+impl Credential {
+    /// Whether it is a person with that role.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        matches!(self, Self::Person { roles, .. } if roles.iter().any(|held| held == role))
+    }
 }
 
 /// Where a session stands in its contract.

@@ -255,6 +255,8 @@ pub(crate) fn action_bytes(ask: &Ask) -> String {
 pub(crate) fn presented(credential: &Credential) -> (&str, &str) {
     match credential {
         Credential::Agent { agent, tenant, .. } => (agent, tenant),
-        Credential::Local | Credential::Development => ("unknown", callgate_core::request::DEFAULT_TENANT),
+        Credential::Local | Credential::Development | Credential::Person { .. } => {
+            ("unknown", callgate_core::request::DEFAULT_TENANT)
+        }
     }
 }

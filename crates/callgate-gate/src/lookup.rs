@@ -66,7 +66,17 @@ impl Gate {
 }
 
 fn may_see(credential: &Credential, body: &Body) -> bool {
-    let Credential::Agent { agent, tenant, .. } = credential else { return true };
+    let (agent, tenant) = match credential {
+        Credential::Agent { agent, tenant, .. } => (agent, tenant),
+        Credential::Person { tenant: Some(tenant), .. } => {
+            return match body {
+                Body::Decision(decision) => decision.tenant == *tenant,
+                Body::Outcome(outcome) => outcome.tenant == *tenant,
+                _ => false,
+            };
+        }
+        _ => return true,
+    };
     match body {
         Body::Decision(decision) => decision.agent.id == *agent && decision.tenant == *tenant,
         Body::Outcome(outcome) => outcome.agent.id == *agent && outcome.tenant == *tenant,

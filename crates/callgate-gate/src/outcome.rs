@@ -183,6 +183,7 @@ impl Gate {
             {
                 Err(OutcomeError::NotYours(index))
             }
+            Credential::Person { .. } => Err(OutcomeError::NotYours(index)),
             _ => Ok(closing),
         }
     }

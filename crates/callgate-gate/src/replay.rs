@@ -214,7 +214,8 @@ impl Replay {
         let Ask::Request(request) = ask else { return Vec::new() };
         let folded = self.state.facts(Some(request), facts.credential.clone(), facts.now_ms);
         let claims_another = matches!(&facts.credential,
-            Credential::Agent { agent, .. } if agent != request.agent.id.as_str());
+            Credential::Agent { agent, .. } if agent != request.agent.id.as_str())
+            || matches!(&facts.credential, Credential::Person { .. });
         if folded.session == facts.session || claims_another {
             return Vec::new();
         }
