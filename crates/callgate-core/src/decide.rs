@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::facts::{Credential, Facts};
 use crate::finding::{Consulted, Question};
 use crate::history::{HistoryFacts, Observation, Occurrence, Query};
+use crate::in_force::Shadow;
 use crate::module::Evaluation;
 use crate::name::Name;
 use crate::request::Request;
@@ -46,6 +47,8 @@ pub struct Decided {
     pub consulted: Vec<Consulted>,
     /// Until when an allow may be acted on, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
+    /// What the candidate in the shadow says, while one is tried.
+    pub shadow: Option<Shadow>,
 }
 
 impl Decided {
@@ -80,6 +83,7 @@ fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
         questions: Vec::new(),
         consulted: Vec::new(),
         expires_at_ms: add(facts.now_ms, snapshot.defaults.permit_ttl_ms),
+        shadow: None,
     }
 }
 
@@ -109,6 +113,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
             questions: Vec::new(),
             consulted: Vec::new(),
             expires_at_ms,
+            shadow: None,
         };
     }
     snapshot.catalogue.tag(&mut request);
@@ -144,7 +149,16 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         version: facts.session.as_ref().map_or(0, |session| session.version),
         ..DecisionDelta::NOTHING
     };
-    Decided { ask: Ask::Request(request), settled, effects, trace, questions, consulted, expires_at_ms }
+    Decided {
+        ask: Ask::Request(request),
+        settled,
+        effects,
+        trace,
+        questions,
+        consulted,
+        expires_at_ms,
+        shadow: None,
+    }
 }
 
 /// What the decided request adds to the history. An action that could not be remembered must not run.
@@ -162,8 +176,7 @@ fn observe(
         Ok(observations) => (settled, observations),
         Err(_) if !settled.decision.permits() => (settled, Vec::new()),
         Err(why) => {
-            let message = format!("the request cannot be kept in the history that policies ask: {why}");
-            let settled = refused(vec![Reason::guard(Code::PolicyError, message)]);
+            let settled = refused(vec![Reason::guard(Code::PolicyError, unkept(&why))]);
             (settled, seen(false).unwrap_or_default())
         }
     }
@@ -189,9 +202,11 @@ pub fn plan(snapshot: &Snapshot, ask: &Ask, credential: &Credential, blind: &Dig
 const OPEN_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl DecisionDelta {
-    /// No effect. The shell fills in `slot` and `snapshot`, which it alone knows.
+    /// No effect. The shell fills in `slot`, `snapshot`, `epoch` and `control`, which it alone knows.
     const NOTHING: Self = Self {
         advance: None,
+        control: false,
+        epoch: 0,
         key: None,
         nonce: None,
         observations: Vec::new(),
@@ -200,6 +215,7 @@ impl DecisionDelta {
         slot: None,
         snapshot: 0,
         team: None,
+        tried: None,
         version: 0,
     };
 }
@@ -208,10 +224,7 @@ impl DecisionDelta {
 fn identify(request: &mut Request, credential: &Credential) -> Result<(), Reason> {
     let (agent, tenant, team) = match credential {
         Credential::Agent { agent, tenant, team } => (agent, tenant, team),
-        Credential::Person { id, .. } => {
-            let message = format!("the key is that of the person `{id}`, who cannot ask as an agent");
-            return Err(Reason::guard(Code::InvalidRequest, message));
-        }
+        Credential::Person { id, tenant, .. } => return identify_person(request, id, tenant.as_deref()),
         Credential::Local | Credential::Development => return Ok(()),
     };
     let claims = |what: &str, claimed: &str, held: &str| {
@@ -239,6 +252,54 @@ fn identify(request: &mut Request, credential: &Credential) -> Result<(), Reason
         }
         _ => Ok(()),
     }
+}
+
+/// What the agent of a person's own actions is called.
+pub const PERSON: &str = "person:";
+
+/// A person acts as nobody but themselves, and only in their tenant.
+fn identify_person(request: &Request, id: &str, tenant: Option<&str>) -> Result<(), Reason> {
+    let refused = |message: String| Err(Reason::guard(Code::InvalidRequest, message));
+    if request.agent.id.as_str().strip_prefix(PERSON) != Some(id) {
+        return refused(format!("the key is that of the person `{id}`, who cannot ask as an agent"));
+    }
+    match tenant {
+        Some(tenant) if tenant != request.tenant.as_str() => {
+            refused(format!("the person `{id}` looks after the tenant `{tenant}` only"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the credential may ask this.
+pub(crate) fn is_identified(request: &Request, credential: &Credential) -> bool {
+    identify(&mut request.clone(), credential).is_ok()
+}
+
+/// The request as `snapshot` sees it.
+pub(crate) fn normalised(
+    snapshot: &Snapshot,
+    mut request: Box<Request>,
+    credential: &Credential,
+) -> Box<Request> {
+    // Whoever may not ask was refused before.
+    let _refused = identify(&mut request, credential);
+    snapshot.catalogue.tag(&mut request);
+    request
+}
+
+/// Refuses an action that could not be kept in the history that policies ask.
+pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
+    if decided.settled.decision.permits() {
+        decided.settled = refused(vec![Reason::guard(Code::PolicyError, unkept(why))]);
+        decided.effects.advance = None;
+        decided.effects.open_until_ms = None;
+        decided.effects.observations.clear();
+    }
+}
+
+fn unkept(why: &str) -> String {
+    format!("the request cannot be kept in the history that policies ask: {why}")
 }
 
 /// Freshness and nonce.

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod fields;
 pub mod finding;
 pub mod history;
+pub mod in_force;
 pub mod index;
 pub mod json;
 pub mod module;

@@ -21,6 +21,8 @@ fn decision(at: Option<u64>, observes: bool) -> DecisionDelta {
     let seen = Observation { name: None, number: 0, series: series() };
     DecisionDelta {
         advance: None,
+        control: false,
+        epoch: 1,
         key: Some(SessionKey { agent: "bot".into(), session: String::new(), tenant: "default".into() }),
         nonce: None,
         observations: if observes { vec![seen] } else { Vec::new() },
@@ -29,6 +31,7 @@ fn decision(at: Option<u64>, observes: bool) -> DecisionDelta {
         slot: None,
         snapshot: 1,
         team: None,
+        tried: None,
         version: 0,
     }
 }
@@ -73,12 +76,12 @@ fn what_a_slow_decision_read_is_still_there_when_it_commits() {
 
 #[test]
 fn an_outcome_that_asked_no_monitors_is_not_recorded_under_any() {
-    let outcome = |snapshot| OutcomeDelta {
+    let outcome = |epoch| OutcomeDelta {
         decision: 1,
         key: SessionKey { agent: "bot".into(), session: String::new(), tenant: "default".into() },
         observations: Vec::new(),
         reads: None,
-        snapshot,
+        epoch,
         version: 0,
     };
     let check = |state: &State, snapshot| {

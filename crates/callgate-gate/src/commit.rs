@@ -4,7 +4,6 @@ use callgate_core::decide::{self, Ask};
 use callgate_core::digest::{Digest, hex};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::finding::{Finding, Question};
-use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Conflict, Delta, SessionKey};
 use callgate_log::Statement;
 use callgate_log::dsse::{self, Envelope};
@@ -15,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Unavailable;
 use crate::fold::encode;
-use crate::gate::{Active, Gate};
+use crate::gate::{Active, Gate, Named};
 use crate::receipt::Binding;
 use crate::reply::Evidence;
 use crate::vault::Record;
@@ -23,6 +22,8 @@ use crate::vault::Record;
 /// One attempt at a decision: everything but the durability.
 pub(crate) struct Attempt {
     pub(crate) decided: decide::Decided,
+    /// The snapshot that decided.
+    pub(crate) by: Named,
     pub(crate) now_ms: i64,
     pub(crate) signed: Signed,
     /// The digest of the action that was decided.
@@ -61,13 +62,16 @@ impl Gate {
         active: &Active,
         findings: &[Finding],
     ) -> Result<Tried, Unavailable> {
-        let (mut facts, prev, known_slot) = self.consult(&ask, credential, &active.snapshot);
+        let (mut facts, prev, known_slot) = self.consult(&ask, credential, active);
         facts.findings = findings.to_vec();
-        let mut decided = decide::decide(&active.snapshot, ask, &facts);
+        let by = active.deciding(&ask, credential).clone();
+        let mut decided = active.in_force().decide(ask, &facts);
         if !decided.questions.is_empty() {
             return Ok(Tried::Open { ask: decided.ask, questions: decided.questions });
         }
-        decided.effects.snapshot = active.version;
+        decided.effects.snapshot = by.version;
+        decided.effects.epoch = active.epoch;
+        decided.effects.control = active.control;
         let slot = known_slot.map_or_else(|| self.vault.reserve(), Ok).map_err(keyring)?;
         decided.effects.slot = Some(slot);
         let record = self.record(&decided.ask, raw, &facts)?;
@@ -84,8 +88,12 @@ impl Gate {
             delta_bytes: &delta_bytes,
             prev,
             now_ms: facts.now_ms,
-            digest: *active.snapshot.digest.as_bytes(),
-            version: &active.name,
+            digest: *by.snapshot.digest.as_bytes(),
+            version: &by.name,
+            candidate: active
+                .candidate
+                .as_ref()
+                .map(|(named, _)| (*named.snapshot.digest.as_bytes(), &*named.name)),
             presented: (agent, tenant),
         };
         let signed = self.sign(&self.letterhead.decision(&decided, &binding))?;
@@ -94,7 +102,7 @@ impl Gate {
             self.vault.seal(slot, &record, &payload_sha256, self.random.as_ref()).map_err(keyring)?;
         let entry = signed.entry(delta, delta_bytes, attachment);
         let action = Digest::of(action_bytes.as_bytes());
-        let attempt = Attempt { decided, now_ms: facts.now_ms, signed, action, salt: record.salt };
+        let attempt = Attempt { decided, by, now_ms: facts.now_ms, signed, action, salt: record.salt };
         Ok(Tried::Ready(Box::new((attempt, entry))))
     }
 
@@ -104,7 +112,7 @@ impl Gate {
         &self,
         ask: &Ask,
         credential: &Credential,
-        snapshot: &Snapshot,
+        active: &Active,
     ) -> (Facts, Option<[u8; 32]>, Option<u64>) {
         let request = match ask {
             Ask::Request(request) => Some(request.as_ref()),
@@ -112,7 +120,7 @@ impl Gate {
         };
         let clock = self.clock.now_ms();
         let blind = self.identity.blind();
-        let queries = decide::plan(snapshot, ask, credential, &blind);
+        let queries = active.in_force().plan(ask, credential, &blind);
         self.store.state(|state| {
             let state = &state.0;
             let now_ms = clock.max(state.latest_ms());

@@ -3,6 +3,8 @@
 //! A dry run is the same `decide` on the same facts, but nothing is committed and nothing may run on
 //! it: it has no receipt and gives no permit.
 
+use std::sync::Arc;
+
 use callgate_core::decide::{self, Ask};
 use callgate_core::decision::{Code, Decision};
 use callgate_core::digest::hex;
@@ -22,8 +24,9 @@ impl Gate {
     pub fn dry_run(&self, asked: Asked, credential: &Credential) -> Reply {
         let active = self.active.load_full();
         let Arrived { ask, .. } = self.arrive(asked);
+        let by = active.deciding(&ask, credential);
         let (decided, now_ms) = self.decide_only(ask, credential, &active);
-        Reply::new(&decided, &active.name, &active.digest, now_ms, None)
+        Reply::new(&decided, (&by.name, &by.digest), now_ms, None)
     }
 
     /// Whether the snapshot in force denies this action with any arguments, so that a list need not
@@ -34,12 +37,13 @@ impl Gate {
     #[must_use]
     pub fn never_allows(&self, probe: Request, credential: &Credential) -> bool {
         let active = self.active.load_full();
-        let (decided, _) = self.decide_only(Ask::Request(Box::new(probe)), credential, &active);
+        let ask = Ask::Request(Box::new(probe));
+        let snapshot = Arc::clone(&active.deciding(&ask, credential).snapshot);
+        let (decided, _) = self.decide_only(ask, credential, &active);
         if decided.settled.decision != Decision::Deny {
             return false;
         }
-        is_denied_unconditionally(&active.snapshot, &decided.trace)
-            || nothing_could_match(&active.snapshot, &decided)
+        is_denied_unconditionally(&snapshot, &decided.trace) || nothing_could_match(&snapshot, &decided)
     }
 
     /// A value for `nonce`: 128 random bits in hex.
@@ -54,8 +58,8 @@ impl Gate {
     }
 
     fn decide_only(&self, ask: Ask, credential: &Credential, active: &Active) -> (decide::Decided, i64) {
-        let (facts, _, _) = self.consult(&ask, credential, &active.snapshot);
-        (decide::decide(&active.snapshot, ask, &facts), facts.now_ms)
+        let (facts, _, _) = self.consult(&ask, credential, active);
+        (active.in_force().decide(ask, &facts), facts.now_ms)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use callgate_policy::Report;
 
+use crate::reply::Reply;
+
 /// The gate could not decide, or could not keep evidence of the decision. Nothing may run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -69,7 +71,43 @@ pub enum PublishError {
     /// The bundle has problems.
     #[error("the bundle has {} problem(s)", .0.count(callgate_policy::Severity::Error))]
     Invalid(Report),
+    /// It cannot be the policy of the gate's own actions.
+    #[error("{0}")]
+    Control(String),
     /// The activation could not be recorded.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// An action on the gate itself was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// An agent asked.
+    #[error("an agent's key cannot {0}: show a person's key")]
+    Agent(&'static str),
+    /// Something in what was asked is not as it must be.
+    #[error("{0}")]
+    Invalid(String),
+    /// What is named does not exist.
+    #[error("there is no {0}")]
+    Unknown(String),
+    /// The control policy does not permit it.
+    #[error("`{id}` may not {action}: {}", crate::control::said(.reply))]
+    Forbidden {
+        /// What was asked.
+        action: &'static str,
+        /// Who asked.
+        id: String,
+        /// The decision, receipted.
+        reply: Box<Reply>,
+    },
+    /// Another person must agree first; asking the same again then does it.
+    #[error("another person must agree first: {}", crate::control::said(.0))]
+    Held(Box<Reply>),
+    /// It does not fit what is in force; nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
+    /// The gate could not do it.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }

@@ -37,10 +37,14 @@ const MARGIN_MS: i64 = 60_000;
 pub(crate) struct Filling {
     active: Arc<Active>,
     blind: Digest,
-    /// Those of the snapshot; the others are kept already.
+    /// What must be kept.
+    wanted: Vec<Monitor>,
+    /// Those of them that are not kept yet.
     missing: Vec<Monitor>,
-    /// Those of the snapshot in force at [`Self::next`], whose observations are in the log.
+    /// Those that were in force at [`Self::next`], whose observations are in the log.
     watched: BTreeSet<Digest>,
+    /// Among these, those of the snapshot in force.
+    live: BTreeSet<Digest>,
     history: History,
     latest_ms: i64,
     /// The first receipt that was not read.
@@ -89,8 +93,16 @@ impl Filling {
         self.latest_ms = self.latest_ms.max(delta.now_ms);
         let observations = self.observe(gate, receipt, &delta)?;
         self.history.apply(receipt.index, self.latest_ms, &observations);
-        if let Change::SnapshotActivated(activated) = &delta.change {
-            self.watched = watched(activated, &self.blind);
+        match &delta.change {
+            Change::SnapshotActivated(activated) => {
+                self.live = watched(activated, &self.blind);
+                self.watched = self.live.clone();
+            }
+            Change::RolloutStarted(start) => {
+                self.watched.extend(watched(&start.candidate, &self.blind));
+            }
+            Change::RolloutStopped {} => self.watched = self.live.clone(),
+            _ => {}
         }
         Ok(())
     }
@@ -106,11 +118,11 @@ impl Filling {
         let recorded = |observation: &&Observation| self.watched.contains(&observation.series.monitor);
         let mut all: Vec<Observation> =
             delta.change.observations().iter().filter(recorded).cloned().collect();
-        if self.active.monitors.iter().all(|monitor| self.watched.contains(&monitor.id)) {
+        if self.wanted.iter().all(|monitor| self.watched.contains(&monitor.id)) {
             return Ok(all);
         }
-        let snapshot = &self.active.snapshot;
-        let event = match gate.past(receipt, delta, snapshot)? {
+        let force = self.active.in_force();
+        let event = match gate.past(receipt, delta)? {
             Past::Event(event) => event,
             Past::Nothing => return Ok(all),
             Past::Erased(key) => {
@@ -118,15 +130,20 @@ impl Filling {
                 return Ok(all);
             }
         };
-        let queries = event.queries(snapshot, &self.blind);
+        let queries = event.queries_of(&force, &self.blind);
         let history = self.history.read(queries, delta.now_ms, self.blind);
-        // What cannot be told of the past is counted: it must not keep a stricter policy out of force.
-        let Ok(observed) = event.observe(snapshot, &history) else {
-            self.found.unfit = self.found.unfit.saturating_add(1);
-            return Ok(all);
-        };
+        let candidate = force.candidate.map(|it| it.snapshot);
+        let mut observed = Vec::new();
+        for snapshot in std::iter::once(force.live).chain(candidate) {
+            match event.observe(snapshot, &history) {
+                Ok(more) => observed.extend(more),
+                // What cannot be told of the past is counted: it must not keep a stricter policy out of force.
+                Err(_) => self.found.unfit = self.found.unfit.saturating_add(1),
+            }
+        }
         all.extend(observed.into_iter().filter(|one| !self.watched.contains(&one.series.monitor)));
         all.sort_by_key(|observation| observation.series);
+        all.dedup();
         let missing = |one: &&Observation| self.missing.iter().any(|m| m.id == one.series.monitor);
         let count = u64::try_from(all.iter().filter(missing).count()).unwrap_or(u64::MAX);
         self.found.observations = self.found.observations.saturating_add(count);
@@ -182,26 +199,35 @@ impl Gate {
     /// What must be filled before `active` can be in force; `None` if nothing is missing.
     fn filling(&self, active: &Arc<Active>) -> Result<Option<Filling>, String> {
         let blind = self.identity.blind();
-        let activations = self.store.state(|state| state.0.snapshots().to_vec());
+        let wanted = active.monitors();
+        let (activations, rollout) = self.store.state(|state| {
+            let release = state.0.release();
+            (release.activations().to_vec(), release.rollout().cloned())
+        });
         let of = |found: Option<&callgate_core::state::Activation>| {
             found.map(|activation| watched(&activation.snapshot, &blind)).unwrap_or_default()
         };
-        let held = of(activations.last());
+        let mut held = of(activations.last());
+        if let Some(rollout) = &rollout {
+            held.extend(watched(&rollout.start.candidate, &blind));
+        }
         let missing: Vec<Monitor> =
-            active.monitors.iter().filter(|monitor| !held.contains(&monitor.id)).cloned().collect();
+            wanted.iter().filter(|monitor| !held.contains(&monitor.id)).cloned().collect();
         if missing.is_empty() {
             return Ok(None);
         }
-        let from = self.first_in_reach(&active.monitors)?;
+        let from = self.first_in_reach(&wanted)?;
         let before = activations.iter().rev().find(|activation| activation.receipt < from);
         let mut history = History::default();
-        history.enforce(&active.monitors);
+        history.enforce(&wanted);
         let stale = self.store.state(|state| missing.iter().any(|m| state.0.history().watches(&m.id)));
         Ok(Some(Filling {
             active: Arc::clone(active),
             blind,
+            wanted,
             missing,
             watched: of(before),
+            live: of(before),
             history,
             latest_ms: 0,
             next: from,

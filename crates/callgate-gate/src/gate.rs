@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use callgate_core::decide::Ask;
 use callgate_core::finding::{Finding, Judge};
 use callgate_core::history::Monitor;
+use callgate_core::in_force::{Candidate, InForce};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
-use callgate_core::state::Conflict;
+use callgate_core::state::{Conflict, Trial};
 use callgate_log::keys::VerifyingKey;
 use callgate_policy::Bundle;
 use callgate_store::{
@@ -27,6 +28,7 @@ use crate::gather;
 use crate::identity::Identity;
 use crate::permit::Permit;
 use crate::receipt::Letterhead;
+use crate::release::Loaded;
 use crate::reply::Reply;
 use crate::vault::Vault;
 
@@ -46,6 +48,8 @@ pub struct GateOptions {
     pub discard_damaged_tail: bool,
     /// Open a data folder that has no policy yet, for its registry; whatever is asked is denied.
     pub without_policy: bool,
+    /// The policy of the gate's own actions; the one in the log, else the default.
+    pub control: Option<Bundle>,
     /// Whom rules with `judge` ask; without one they answer what they say for that case.
     pub judge: Option<Arc<dyn Judge>>,
 }
@@ -58,6 +62,7 @@ impl Default for GateOptions {
             segment_bytes: 16 << 20,
             discard_damaged_tail: false,
             without_policy: false,
+            control: None,
             judge: None,
         }
     }
@@ -90,28 +95,106 @@ pub struct Opened {
     pub recovery: Recovery,
 }
 
-/// The snapshot in force.
-pub(crate) struct Active {
-    pub(crate) snapshot: Snapshot,
+/// A compiled snapshot under its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) snapshot: Arc<Snapshot>,
     /// What its policies watch.
-    pub(crate) monitors: Vec<Monitor>,
+    pub(crate) monitors: Arc<[Monitor]>,
     pub(crate) version: u64,
-    /// `v` and the version.
-    pub(crate) name: String,
+    /// `v` and the version; `c` for the policy of the gate's own actions.
+    pub(crate) name: Arc<str>,
     /// `sha256:…`.
-    pub(crate) digest: String,
+    pub(crate) digest: Arc<str>,
 }
 
-impl Active {
-    pub(crate) fn new(snapshot: Snapshot, version: u64) -> Self {
+impl Named {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, version: u64) -> Self {
         Self {
-            name: format!("v{version}"),
-            digest: snapshot.digest.to_string(),
-            monitors: snapshot.monitors(),
+            name: format!("v{version}").into(),
+            digest: snapshot.digest.to_string().into(),
+            monitors: snapshot.monitors().into(),
             snapshot,
             version,
         }
     }
+}
+
+/// What decides.
+#[derive(Debug, Clone)]
+pub(crate) struct Active {
+    /// The snapshot in force.
+    pub(crate) live: Named,
+    /// The one that is tried beside it.
+    pub(crate) candidate: Option<(Named, Trial)>,
+    /// What the state's epoch is while this is in force.
+    pub(crate) epoch: u64,
+    /// Whether this is the policy of the gate's own actions.
+    pub(crate) control: bool,
+}
+
+impl Active {
+    pub(crate) const fn alone(live: Named, epoch: u64) -> Self {
+        Self { live, candidate: None, epoch, control: false }
+    }
+
+    pub(crate) fn in_force(&self) -> InForce<'_> {
+        let candidate = self.candidate.as_ref().map(|(named, trial)| Candidate {
+            snapshot: &named.snapshot,
+            trial,
+            version: named.version,
+        });
+        InForce { live: &self.live.snapshot, candidate }
+    }
+
+    /// The snapshot that decides what was asked.
+    pub(crate) fn deciding(&self, ask: &Ask, credential: &Credential) -> &Named {
+        match (&self.candidate, self.in_force().deciding(ask, credential).1) {
+            (Some((named, _)), true) => named,
+            _ => &self.live,
+        }
+    }
+
+    /// What must be kept of events, for both.
+    pub(crate) fn monitors(&self) -> Vec<Monitor> {
+        let tried = self.candidate.iter().flat_map(|(named, _)| named.monitors.iter());
+        self.live.monitors.iter().chain(tried).cloned().collect()
+    }
+}
+
+/// What a gate begins with.
+struct Start {
+    active: Active,
+    /// What must be put in force first, with its text unless that is in the log.
+    fresh: Option<(Named, Option<Vec<u8>>)>,
+    /// Why a candidate that was tried is tried no more.
+    lost: Option<String>,
+}
+
+fn start(
+    store: &SegmentStore<GateState>,
+    loaded: Option<Loaded>,
+    compiled: Option<(Snapshot, Vec<u8>)>,
+    without_policy: bool,
+) -> Result<Start, OpenError> {
+    let same = |loaded: &Loaded| {
+        compiled.as_ref().is_none_or(|(snapshot, _)| loaded.active.live.snapshot.digest == snapshot.digest)
+    };
+    match loaded {
+        Some(loaded) if same(&loaded) => {
+            let again = (!loaded.as_recorded).then(|| (loaded.active.live.clone(), None));
+            return Ok(Start { active: loaded.active, fresh: again, lost: loaded.lost });
+        }
+        _ => {}
+    }
+    let nothing = || Active::alone(Named::new(Arc::new(crate::release::nothing()), 0), 0);
+    let Some((snapshot, archive)) = compiled else {
+        let without = without_policy.then(|| Start { active: nothing(), fresh: None, lost: None });
+        return without.ok_or(OpenError::NoPolicy);
+    };
+    let named = crate::release::name(store, Arc::new(snapshot));
+    // Until it is activated, the version in force has no decisions through this handle.
+    Ok(Start { active: nothing(), fresh: Some((named, Some(archive))), lost: None })
 }
 
 /// The one path from a request to a durable decision.
@@ -119,6 +202,8 @@ pub struct Gate {
     pub(crate) store: SegmentStore<GateState>,
     pub(crate) vault: Vault,
     pub(crate) active: ArcSwap<Active>,
+    /// The policy of the gate's own actions.
+    pub(crate) control: ArcSwapOption<Active>,
     /// Held while a snapshot comes into force.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -149,7 +234,7 @@ impl Gate {
         options: GateOptions,
     ) -> Result<Opened, OpenError> {
         // A bundle with problems must not leave a data folder behind.
-        let compiled = bundle.map(crate::publish::compile).transpose()?;
+        let compiled = bundle.map(crate::release::compile).transpose()?;
         let identity = Identity::open(fs.as_ref(), random.as_ref())?;
         let mut store_options = Options::new(identity.log_id());
         store_options.segment_bytes = options.segment_bytes;
@@ -158,28 +243,19 @@ impl Gate {
         let (store, recovery) =
             SegmentStore::open(Arc::clone(&fs), store_options, signer, GateState::default())?;
         let keyring = Keyring::open(fs, Arc::clone(&random))?;
-        let (next_slot, version) = store.state(|state| (state.0.next_slot(), state.0.active_version()));
+        let next_slot = store.state(|state| state.0.next_slot());
         let vault = Vault::new(keyring, next_slot);
         let letterhead = Letterhead::new(identity.origin());
         // A new bundle need not wait for an old one that this version cannot compile any more.
-        let loaded = match crate::publish::in_force(&store, &vault, &identity.blind()) {
+        let loaded = match crate::release::in_force(&store, &vault, &identity.blind()) {
             Err(_) if compiled.is_some() => None,
             loaded => loaded?,
         };
-        let same = match (&loaded, &compiled) {
-            (Some(loaded), Some((snapshot, _))) => loaded.active.snapshot.digest == snapshot.digest,
-            (_, compiled) => compiled.is_none(),
-        };
-        // Until it is activated below, the version in force has no decisions through this handle.
-        let next = version.saturating_add(1);
-        let (active, fresh) = match (loaded.filter(|_| same), compiled) {
-            (Some(loaded), _) if loaded.as_recorded => (loaded.active, None),
-            (Some(loaded), _) => (Active::new(loaded.active.snapshot, next), Some(loaded.archive)),
-            (None, Some((snapshot, archive))) => (Active::new(snapshot, next), Some(archive)),
-            (None, None) if options.without_policy => (Active::new(crate::publish::nothing(), 0), None),
-            (None, None) => return Err(OpenError::NoPolicy),
-        };
+        let Start { active, fresh, lost } = start(&store, loaded, compiled, options.without_policy)?;
+        let control = crate::control::in_force(&store, &vault)?;
+        let control = control.map(|named| Arc::new(Active { control: true, ..Active::alone(named, 0) }));
         let gate = Arc::new(Self {
+            control: ArcSwapOption::from(control),
             store,
             vault,
             active: ArcSwap::from_pointee(active),
@@ -191,7 +267,8 @@ impl Gate {
             judge: options.judge.clone(),
             options,
         });
-        gate.begin(fresh).await?;
+        gate.begin(fresh, lost).await?;
+        gate.begin_control(gate.options.control.as_ref()).await?;
         Ok(Opened { gate, recovery })
     }
 
@@ -208,11 +285,21 @@ impl Gate {
     }
 
     async fn decide_durably(&self, asked: Asked, credential: Credential) -> Result<Decided, Unavailable> {
+        self.decide_by(self.arrive(asked), credential, || self.active.load_full()).await
+    }
+
+    /// Decides by what `active` gives, which is asked again after each conflict.
+    pub(crate) async fn decide_by(
+        &self,
+        arrived: Arrived,
+        credential: Credential,
+        active: impl Fn() -> Arc<Active>,
+    ) -> Result<Decided, Unavailable> {
         let until = gather::until(Instant::now(), self.options.deadline);
-        let Arrived { mut ask, raw } = self.arrive(asked);
+        let Arrived { mut ask, raw } = arrived;
         let mut findings: Vec<Finding> = Vec::new();
         for _ in 0..MAX_ATTEMPTS {
-            let active = self.active.load_full();
+            let active = active();
             let (attempt, entry) = match self.attempt(ask, &raw, &credential, &active, &findings)? {
                 Tried::Open { ask: open, questions } => {
                     gather::add(&mut findings, self.gather(questions, until).await);
@@ -222,7 +309,7 @@ impl Gate {
                 Tried::Ready(ready) => *ready,
             };
             match self.store.commit(entry).await {
-                Ok(durable) => return self.answer(&attempt, &durable, &active),
+                Ok(durable) => return self.answer(&attempt, &durable),
                 Err(CommitError::Conflict(conflict)) => {
                     if conflict == Conflict::Snapshot {
                         drop(self.publishing.lock().await);
@@ -247,12 +334,7 @@ impl Gate {
     }
 
     /// After the commit, and nowhere else, an allow becomes a permit.
-    fn answer(
-        &self,
-        attempt: &Attempt,
-        durable: &callgate_store::Durable,
-        active: &Active,
-    ) -> Result<Decided, Unavailable> {
+    fn answer(&self, attempt: &Attempt, durable: &callgate_store::Durable) -> Result<Decided, Unavailable> {
         let decided = &attempt.decided;
         let permit = match &decided.ask {
             Ask::Request(_) if decided.settled.decision.permits() => Some(Permit::new(
@@ -264,7 +346,8 @@ impl Gate {
             _ => None,
         };
         let evidence = self.attempt_evidence(attempt, durable)?;
-        let reply = Reply::new(decided, &active.name, &active.digest, attempt.now_ms, Some(evidence));
+        let reply =
+            Reply::new(decided, (&attempt.by.name, &attempt.by.digest), attempt.now_ms, Some(evidence));
         Ok(Decided { reply, permit })
     }
 
@@ -278,14 +361,14 @@ impl Gate {
     #[must_use]
     pub fn snapshot(&self) -> (String, String) {
         let active = self.active.load();
-        (active.name.clone(), active.digest.clone())
+        (active.live.name.to_string(), active.live.digest.to_string())
     }
 
     /// The model that the snapshot in force wants to ask, when nobody can be asked.
     #[must_use]
     pub fn missing_judge(&self) -> Option<String> {
         let active = self.active.load();
-        let wanted = active.snapshot.defaults.judge.as_ref().filter(|_| self.judge.is_none());
+        let wanted = active.live.snapshot.defaults.judge.as_ref().filter(|_| self.judge.is_none());
         wanted.map(|settings| settings.model.to_string())
     }
 

@@ -5,7 +5,8 @@
 
 use callgate_core::digest::{Digest, hex};
 use callgate_core::name::Name;
-use callgate_core::state::{ApiKey, Change, SessionKey};
+use callgate_core::state::{ApiKey, Change, Holder, SessionKey};
+use callgate_log::keys::VerifyingKey;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -27,60 +28,103 @@ impl ApiKeySecret {
     }
 }
 
-/// A registered key, without its secret.
+/// A registered key, without its secret: of an agent, or of a person.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KeyRecord {
     /// The key's public name.
     pub id: String,
     /// The agent it speaks for.
-    pub agent: String,
-    /// The agent's tenant.
-    pub tenant: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The person it speaks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The tenant; for a person, every tenant if absent.
+    pub tenant: Option<String>,
     /// The agent's team.
     pub team: Option<String>,
+    /// The person who answers for the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What the person may do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 impl From<&ApiKey> for KeyRecord {
     fn from(key: &ApiKey) -> Self {
-        Self {
+        let none = Self {
             id: key.id.clone(),
-            agent: key.agent.clone(),
-            tenant: key.tenant.clone(),
-            team: key.team.clone(),
+            agent: None,
+            person: None,
+            tenant: None,
+            team: None,
+            owner: None,
+            roles: Vec::new(),
+        };
+        match key.holder.clone() {
+            Holder::Agent { agent, owner, team, tenant } => {
+                Self { agent: Some(agent), tenant: Some(tenant), team, owner, ..none }
+            }
+            Holder::Person { person, roles, tenant, .. } => {
+                Self { person: Some(person), tenant, roles: roles.into_iter().collect(), ..none }
+            }
         }
     }
 }
 
+/// Refuses names that are none, and people who may do nothing.
+fn check(holder: &Holder) -> Result<(), AdminError> {
+    let invalid = |problem: String| AdminError::Invalid(problem);
+    let (names, roles): (Vec<&String>, _) = match holder {
+        Holder::Agent { agent, owner, team, tenant } => {
+            let optional = [owner, team].into_iter().flatten();
+            ([agent, tenant].into_iter().chain(optional).collect(), None)
+        }
+        Holder::Person { person, roles, tenant, .. } => {
+            (std::iter::once(person).chain(tenant).chain(roles).collect(), Some(roles))
+        }
+    };
+    for name in names {
+        Name::new(name).map_err(|e| invalid(e.to_string()))?;
+    }
+    if roles.is_some_and(std::collections::BTreeSet::is_empty) {
+        let roles = crate::control::ROLES.join("`, `");
+        return Err(invalid(format!("a person needs a role: `{roles}`, or one that an approval rule names")));
+    }
+    match holder {
+        Holder::Person { public_key: Some(pem), .. } => VerifyingKey::from_spki_pem(pem)
+            .map(|_| ())
+            .map_err(|e| invalid(format!("the public key is not an Ed25519 key in PEM (SPKI): {e}"))),
+        _ => Ok(()),
+    }
+}
+
 impl Gate {
-    /// Registers a key for an agent and hands out its only copy.
+    /// Registers a key and hands out its only copy.
     ///
     /// # Errors
     /// When a name is not one, or the change cannot be recorded.
     pub async fn create_key(
         &self,
-        agent: &str,
-        tenant: &str,
-        team: Option<&str>,
+        holder: Holder,
         actor: &str,
     ) -> Result<(KeyRecord, ApiKeySecret), AdminError> {
-        for name in [Some(agent), Some(tenant), team].into_iter().flatten() {
-            Name::new(name).map_err(|e| AdminError::Invalid(e.to_string()))?;
-        }
+        check(&holder)?;
         let mut bytes = Zeroizing::new([0u8; 40]);
         self.random
             .fill(bytes.as_mut_slice())
             .map_err(|e| Unavailable::now(format!("the system gave no random bytes: {e}")))?;
         let (id, secret) = bytes.split_at(8);
         let (id, secret) = (hex(id), Zeroizing::new(hex(secret)));
-        let key = ApiKey {
-            agent: agent.to_owned(),
-            sha256: Digest::of(secret.as_bytes()).hex(),
-            team: team.map(str::to_owned),
-            tenant: tenant.to_owned(),
-            id: id.clone(),
-        };
+        let key = ApiKey { holder, id: id.clone(), sha256: Digest::of(secret.as_bytes()).hex() };
         let record = KeyRecord::from(&key);
-        let details = [("key", id.clone()), ("agent", agent.to_owned()), ("tenant", tenant.to_owned())];
+        let mut details = vec![("key", id.clone())];
+        let named = [("agent", &record.agent), ("person", &record.person), ("tenant", &record.tenant)];
+        details.extend(named.into_iter().filter_map(|(field, name)| Some((field, name.clone()?))));
+        if !record.roles.is_empty() {
+            details.push(("roles", record.roles.join(" ")));
+        }
         self.note("key.create", actor, &details, Change::KeyCreated(key), Vec::new()).await?;
         Ok((record, ApiKeySecret(Zeroizing::new(format!("{PREFIX}{id}_{}", secret.as_str())))))
     }
@@ -114,11 +158,7 @@ impl Gate {
         self.store.state(|state| {
             let key = state.0.keys().get(id)?;
             let equal: bool = found.as_bytes().ct_eq(key.sha256.as_bytes()).into();
-            equal.then(|| Credential::Agent {
-                agent: key.agent.clone(),
-                tenant: key.tenant.clone(),
-                team: key.team.clone(),
-            })
+            equal.then(|| key.holder.credential())
         })
     }
 

@@ -9,6 +9,7 @@
 
 pub mod clock;
 mod commit;
+pub mod control;
 mod dry_run;
 mod error;
 mod filling;
@@ -21,16 +22,16 @@ mod lookup;
 mod outcome;
 mod past;
 mod permit;
-mod publish;
 mod receipt;
 mod rehearse;
+mod release;
 pub mod replay;
 mod reply;
 mod vault;
 
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
-pub use error::{AdminError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
+pub use error::{AdminError, ControlError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
 pub use identity::{Identity, ORIGIN_PREFIX};
 pub use keys::{ApiKeySecret, KeyRecord};

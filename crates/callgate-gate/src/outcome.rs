@@ -139,22 +139,22 @@ impl Gate {
         active: &Active,
     ) -> Result<(OutcomeDelta, Closing), OutcomeError> {
         let index = report.receipt_index;
-        let (snapshot, blind) = (&active.snapshot, self.identity.blind());
-        let looks_back = snapshot.looks_back();
+        let (force, blind) = (active.in_force(), self.identity.blind());
+        let looks_back = force.looks_back();
         // What was erased is gone for the history, too; its outcome is still a fact.
-        let ended = if looks_back { self.ended(index, status(report.status), snapshot) } else { Ok(None) };
+        let ended = if looks_back { self.ended(index, status(report.status)) } else { Ok(None) };
         let ended = ended.map_err(Unavailable::for_good)?;
-        let queries = ended.as_ref().map(|ended| ended.queries(snapshot, &blind));
+        let queries = ended.as_ref().map(|ended| ended.queries_of(&force, &blind));
         let closing = self.closing(index, credential, queries.map(|queries| (queries, blind)))?;
         // An action whose end cannot be told was not allowed in the first place.
         let observed = ended.zip(closing.history.as_ref());
-        let observed = observed.and_then(|(ended, history)| ended.observe(snapshot, history).ok());
+        let observed = observed.and_then(|(ended, history)| ended.observe_for(&force, history).ok());
         let delta = OutcomeDelta {
             decision: index,
+            epoch: looks_back.then_some(active.epoch),
             key: closing.open.key.clone(),
             observations: observed.unwrap_or_default(),
             reads: closing.history.as_ref().and_then(HistoryFacts::reads),
-            snapshot: looks_back.then_some(active.version),
             version: closing.version,
         };
         Ok((delta, closing))

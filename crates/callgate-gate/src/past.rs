@@ -3,6 +3,7 @@
 use callgate_core::decide::Ask;
 use callgate_core::digest::Digest;
 use callgate_core::history::{HistoryFacts, Observation, Occurrence, Query};
+use callgate_core::in_force::InForce;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, SessionKey};
@@ -39,23 +40,24 @@ pub(crate) enum Past {
 }
 
 impl Event {
-    /// A decision on a recorded request, seen through the catalogue of `snapshot`.
-    pub(crate) fn decided(request: Box<Request>, allowed: bool, snapshot: &Snapshot) -> Self {
-        Self::of(request, Happened::Decided { allowed }, snapshot)
+    /// A decision on a recorded request.
+    pub(crate) const fn decided(request: Box<Request>, allowed: bool) -> Self {
+        Self { request, happened: Happened::Decided { allowed } }
     }
 
-    /// The end of an action that a recorded request asked for, seen through the catalogue of `snapshot`.
-    pub(crate) fn ended(request: Box<Request>, status: Status, snapshot: &Snapshot) -> Self {
-        Self::of(request, Happened::Ended { status }, snapshot)
+    /// The end of an action that a recorded request asked for.
+    pub(crate) const fn ended(request: Box<Request>, status: Status) -> Self {
+        Self { request, happened: Happened::Ended { status } }
     }
 
-    fn of(mut request: Box<Request>, happened: Happened, snapshot: &Snapshot) -> Self {
+    /// The request, seen through the catalogue of `snapshot`.
+    fn seen(&self, snapshot: &Snapshot) -> Box<Request> {
+        let mut request = self.request.clone();
         snapshot.catalogue.tag(&mut request);
-        Self { request, happened }
+        request
     }
 
-    fn occurrence(&self) -> Occurrence<'_> {
-        let request = self.request.as_ref();
+    fn occurrence<'a>(&self, request: &'a Request) -> Occurrence<'a> {
         match self.happened {
             Happened::Decided { allowed } => Occurrence::Decided { request, allowed },
             Happened::Ended { status } => Occurrence::Ended { request, status: word(status) },
@@ -64,11 +66,28 @@ impl Event {
 
     /// What `snapshot` must know of the history before, to say what the event adds to it.
     pub(crate) fn queries(&self, snapshot: &Snapshot, blind: &Digest) -> Vec<Query> {
+        let request = self.seen(snapshot);
         match self.happened {
             // A decision observes with what was read to decide.
-            Happened::Decided { .. } => snapshot.plan(&Occurrence::Asked(&self.request), blind),
-            Happened::Ended { .. } => snapshot.plan(&self.occurrence(), blind),
+            Happened::Decided { .. } => snapshot.plan(&Occurrence::Asked(&request), blind),
+            Happened::Ended { .. } => snapshot.plan(&self.occurrence(&request), blind),
         }
+    }
+
+    /// As [`Self::queries`], for all that is in force.
+    pub(crate) fn queries_of(&self, force: &InForce<'_>, blind: &Digest) -> Vec<Query> {
+        let mut queries = self.queries(force.live, blind);
+        queries.extend(force.candidate.iter().flat_map(|it| self.queries(it.snapshot, blind)));
+        queries
+    }
+
+    /// As [`Self::observe`], for all that is in force.
+    pub(crate) fn observe_for(
+        &self,
+        force: &InForce<'_>,
+        history: &HistoryFacts,
+    ) -> Result<Vec<Observation>, String> {
+        force.observe(|snapshot, history| self.observe(snapshot, history), history)
     }
 
     /// What the event adds to the history.
@@ -77,32 +96,27 @@ impl Event {
         snapshot: &Snapshot,
         history: &HistoryFacts,
     ) -> Result<Vec<Observation>, String> {
-        snapshot.observe(&self.occurrence(), history)
+        snapshot.observe(&self.occurrence(&self.seen(snapshot)), history)
     }
 }
 
 impl Gate {
     /// What happened by this receipt.
-    pub(crate) fn past(
-        &self,
-        receipt: &StoredReceipt,
-        delta: &Delta,
-        snapshot: &Snapshot,
-    ) -> Result<Past, String> {
+    pub(crate) fn past(&self, receipt: &StoredReceipt, delta: &Delta) -> Result<Past, String> {
         match &delta.change {
             Change::Decision(decision) => {
                 // Without a key it was refused before anything looked at it.
                 let Some(key) = &decision.key else { return Ok(Past::Nothing) };
                 let allowed = decision.open_until_ms.is_some();
                 Ok(match self.asked(receipt)? {
-                    Asked::Request(request) => Past::Event(Event::decided(request, allowed, snapshot)),
+                    Asked::Request(request) => Past::Event(Event::decided(request, allowed)),
                     Asked::Erased => Past::Erased(key.clone()),
                     Asked::Malformed => Past::Nothing,
                 })
             }
             Change::Outcome(outcome) => {
                 let status = status(&receipt.payload)?;
-                let ended = self.ended(outcome.decision, status, snapshot)?;
+                let ended = self.ended(outcome.decision, status)?;
                 Ok(ended.map_or_else(|| Past::Erased(outcome.key.clone()), Past::Event))
             }
             _ => Ok(Past::Nothing),
@@ -110,16 +124,11 @@ impl Gate {
     }
 
     /// The end of the action that the receipt at `decision` allowed; `None` if its request was erased.
-    pub(crate) fn ended(
-        &self,
-        decision: u64,
-        status: Status,
-        snapshot: &Snapshot,
-    ) -> Result<Option<Event>, String> {
+    pub(crate) fn ended(&self, decision: u64, status: Status) -> Result<Option<Event>, String> {
         let allowed = self.store.read(decision).map_err(|e| e.to_string())?;
         let allowed = allowed.ok_or_else(|| format!("there is no receipt {decision}"))?;
         match self.asked(&allowed)? {
-            Asked::Request(request) => Ok(Some(Event::ended(request, status, snapshot))),
+            Asked::Request(request) => Ok(Some(Event::ended(request, status))),
             Asked::Erased => Ok(None),
             Asked::Malformed => Err(format!("receipt {decision} allowed no request")),
         }

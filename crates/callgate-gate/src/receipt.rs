@@ -6,6 +6,7 @@ use callgate_core::constraint::Limit;
 use callgate_core::decide::{Ask, Decided};
 use callgate_core::decision::{Code, Decision as CoreDecision};
 use callgate_core::finding::{Answer, Consulted, Failure, Ruling as CoreRuling};
+use callgate_core::in_force;
 use callgate_core::request::Request;
 use callgate_core::state::DecisionDelta;
 use callgate_log::Hash;
@@ -13,7 +14,7 @@ use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Finding, FindingKind, Gate,
-    Mode, Pep, Reason, Ruling, Session, Snapshot, Statement,
+    Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Statement,
 };
 
 /// What a malformed request is called in its receipt; the details may quote the request, so they
@@ -38,6 +39,8 @@ pub(crate) struct Binding<'a> {
     pub(crate) now_ms: i64,
     pub(crate) digest: [u8; 32],
     pub(crate) version: &'a str,
+    /// The digest and version of the candidate beside it.
+    pub(crate) candidate: Option<([u8; 32], &'a str)>,
     /// The credential's agent and tenant, for a request too malformed to name its own.
     pub(crate) presented: (&'a str, &'a str),
 }
@@ -102,6 +105,7 @@ impl Letterhead {
                 .unwrap_or_default(),
             session: chained(&decided.effects)
                 .map(|id| Session { id, step: request.and_then(Request::step).map(ToString::to_string) }),
+            shadow: decided.shadow.as_ref().zip(binding.candidate).map(shadow),
             snapshot: Snapshot { digest: Hash::new(binding.digest), version: binding.version.to_owned() },
             tenant,
         };
@@ -204,6 +208,15 @@ fn constraints(decided: &Decided) -> Map<ConstraintValue> {
         map.insert(kind.as_str(), value);
     }
     map
+}
+
+fn shadow((said, (digest, version)): (&in_force::Shadow, ([u8; 32], &str))) -> Shadow {
+    Shadow {
+        code: said.code.map(|code| code.as_str().to_owned()),
+        decision: said.decision.map(kind),
+        matched_rule: said.matched.as_ref().map(ToString::to_string),
+        snapshot: Snapshot { digest: Hash::new(digest), version: version.to_owned() },
+    }
 }
 
 /// What the decision rests on that a judge said.

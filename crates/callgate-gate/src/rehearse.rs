@@ -22,7 +22,8 @@ const UNPUBLISHED: &str = "unpublished";
 #[must_use]
 pub fn rehearse(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms: i64) -> Reply {
     let decided = decided(snapshot, request, credential, now_ms);
-    Reply::new(&decided, UNPUBLISHED, &snapshot.digest.to_string(), now_ms, None)
+    let digest = snapshot.digest.to_string();
+    Reply::new(&decided, (UNPUBLISHED, &digest), now_ms, None)
 }
 
 /// Decides like [`rehearse`], and explains that decision.

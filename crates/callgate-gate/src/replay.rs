@@ -6,9 +6,11 @@
 mod past;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use callgate_core::decide::{Ask, Decided, decide};
+use callgate_core::decide::{Ask, Decided};
 use callgate_core::facts::{Credential, Facts};
+use callgate_core::in_force::{Candidate, InForce};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
@@ -22,8 +24,8 @@ use serde_json::Value;
 
 use crate::commit::{action_bytes, presented};
 use crate::fold::encode;
-use crate::publish::compile_archive;
 use crate::receipt::{Binding, Letterhead};
+use crate::release::compile_archive;
 use crate::vault::{self, Attachment, Record};
 use past::Requests;
 
@@ -56,14 +58,17 @@ pub struct Difference {
 /// A decision made again, and the version of the snapshot that made it.
 struct Redecided {
     decided: Decided,
-    version: String,
+    /// What decided.
+    snapshot: Arc<Snapshot>,
 }
 
 /// Replays receipts in log order.
 #[derive(Debug, Default)]
 pub struct Replay {
     state: State,
-    snapshots: BTreeMap<String, Snapshot>,
+    snapshots: BTreeMap<u64, Arc<Snapshot>>,
+    /// The policies of the gate's own actions.
+    control: BTreeMap<u64, Arc<Snapshot>>,
     requests: Requests,
 }
 
@@ -90,9 +95,7 @@ impl Replay {
     pub fn explain(&mut self, receipt: &StoredReceipt, keyring: &Keyring) -> (Replayed, Option<Explanation>) {
         let (replayed, decided) = self.push_decided(receipt, keyring);
         let decided = decided.filter(|_| replayed == Replayed::Same);
-        let explanation = decided.and_then(|Redecided { decided, version }| {
-            self.snapshots.get(&version).map(|snapshot| Explanation::of(snapshot, &decided))
-        });
+        let explanation = decided.map(|Redecided { decided, snapshot }| Explanation::of(&snapshot, &decided));
         (replayed, explanation)
     }
 
@@ -124,14 +127,7 @@ impl Replay {
         keyring: &Keyring,
     ) -> Result<(Replayed, Option<Redecided>), String> {
         let statement = Statement::parse(&receipt.payload).map_err(|e| e.to_string())?;
-        if let Change::SnapshotActivated(activated) = &delta.change {
-            let attachment = vault::open(keyring, &receipt.attachment, payload_sha256)?;
-            let snapshot = compile_archive(&attachment)?;
-            if snapshot.digest.to_string() != activated.digest {
-                return Err("the bundle's text does not have the digest that was signed".to_owned());
-            }
-            self.snapshots.insert(format!("v{}", activated.version), snapshot);
-        }
+        self.learn(&delta.change, receipt, payload_sha256, keyring)?;
         let decision = match (statement.body(), &delta.change) {
             (Body::Decision(decision), _) => decision,
             (Body::Outcome(ended), Change::Outcome(outcome)) => {
@@ -146,12 +142,62 @@ impl Replay {
         }
     }
 
+    /// Compiles the texts in the log.
+    fn learn(
+        &mut self,
+        change: &Change,
+        receipt: &StoredReceipt,
+        payload_sha256: &[u8; 32],
+        keyring: &Keyring,
+    ) -> Result<(), String> {
+        let (digest, version) = match change {
+            Change::SnapshotStaged(stage) => (&stage.digest, stage.version),
+            Change::SnapshotActivated(activated) => {
+                if let Some(kept) = self.snapshots.get(&activated.version) {
+                    let same = kept.digest.to_string() == activated.digest;
+                    let wrong = || Err(format!("v{} is another snapshot", activated.version));
+                    return if same { Ok(()) } else { wrong() };
+                }
+                (&activated.digest, activated.version)
+            }
+            Change::ControlActivated(control) => (&control.digest, control.version),
+            _ => return Ok(()),
+        };
+        let attachment = vault::open(keyring, &receipt.attachment, payload_sha256)?;
+        let snapshot = compile_archive(&attachment)?;
+        if snapshot.digest.to_string() != *digest {
+            return Err("the bundle's text does not have the digest that was signed".to_owned());
+        }
+        let known = match change {
+            Change::ControlActivated(_) => &mut self.control,
+            _ => &mut self.snapshots,
+        };
+        known.insert(version, Arc::new(snapshot));
+        Ok(())
+    }
+
+    fn snapshot(&self, version: u64) -> Result<&Arc<Snapshot>, String> {
+        self.snapshots.get(&version).ok_or_else(|| format!("snapshot v{version} is not in the log"))
+    }
+
+    /// What was in force at this place of the log.
+    fn in_force(&self) -> Result<InForce<'_>, String> {
+        let release = self.state.release();
+        let live = self.snapshot(release.active_version())?;
+        let candidate = match release.rollout() {
+            None => None,
+            Some(rollout) => {
+                let version = rollout.start.candidate.version;
+                let snapshot = self.snapshot(version)?;
+                Some(Candidate { snapshot, trial: &rollout.start.trial, version })
+            }
+        };
+        Ok(InForce { live, candidate })
+    }
+
     fn outcome(&self, outcome: &OutcomeDelta, status: Status, now_ms: i64) -> Result<Replayed, String> {
-        let version = outcome.snapshot.map(|version| format!("v{version}"));
-        let unknown = |version: &String| format!("snapshot {version} is not in the log");
-        let find = |version| self.snapshots.get(&version).ok_or_else(|| unknown(&version));
-        let snapshot = version.map(find).transpose()?;
-        let differences = self.requests.outcome_differs(&self.state, snapshot, outcome, status, now_ms);
+        let force = outcome.epoch.map(|_| self.in_force()).transpose()?;
+        let differences = self.requests.outcome_differs(&self.state, force.as_ref(), outcome, status, now_ms);
         Ok(if differences.is_empty() { Replayed::NotADecision } else { Replayed::Differs(differences) })
     }
 
@@ -168,14 +214,36 @@ impl Replay {
         let facts: Facts = serde_json::from_slice(&record.facts).map_err(|e| e.to_string())?;
         let ask = ask(record)?;
         let version = &recorded.snapshot.version;
-        let snapshot =
-            self.snapshots.get(version).ok_or_else(|| format!("snapshot {version} is not in the log"))?;
+        let force = if effects.control {
+            let snapshot = self.control.get(&effects.snapshot);
+            InForce::alone(snapshot.ok_or_else(|| format!("control policy {version} is not in the log"))?)
+        } else {
+            self.in_force()?
+        };
+        let (by, is_candidate) = force.deciding(&ask, &facts.credential);
+        let snapshot = if effects.control {
+            self.control.get(&effects.snapshot).cloned()
+        } else {
+            self.snapshots.get(&effects.snapshot).cloned()
+        };
+        let snapshot = snapshot.ok_or_else(|| format!("snapshot {version} is not in the log"))?;
+        let candidate =
+            force.candidate.map(|it| (*it.snapshot.digest.as_bytes(), format!("v{}", it.version)));
+        let decided_by = if effects.control {
+            format!("c{}", effects.snapshot)
+        } else if is_candidate {
+            candidate.as_ref().map_or_else(String::new, |(_, name)| name.clone())
+        } else {
+            format!("v{}", self.state.release().active_version())
+        };
         let mut differences = self.facts_differ(&ask, &facts);
-        differences.extend(past::history_differs(&self.state, snapshot, &ask, &facts));
-        let mut decided = decide(snapshot, ask, &facts);
-        // The shell's own two fields; the fold checks them.
+        differences.extend(past::history_differs(&self.state, &force, &ask, &facts));
+        let mut decided = force.decide(ask, &facts);
+        // The shell's own fields; the fold checks them.
         decided.effects.slot = effects.slot;
         decided.effects.snapshot = effects.snapshot;
+        decided.effects.epoch = effects.epoch;
+        decided.effects.control = effects.control;
         let again = Delta { change: Change::Decision(decided.effects.clone()), now_ms: facts.now_ms };
         let delta_bytes = encode(&again).map_err(|e| e.to_string())?;
         let action_bytes = action_bytes(&decided.ask);
@@ -187,8 +255,9 @@ impl Replay {
             delta_bytes: &delta_bytes,
             prev: recorded.prev.map(callgate_log::Hash::into_bytes),
             now_ms: facts.now_ms,
-            digest: *snapshot.digest.as_bytes(),
-            version,
+            digest: *by.digest.as_bytes(),
+            version: &decided_by,
+            candidate: candidate.as_ref().map(|(digest, name)| (*digest, name.as_str())),
             presented: presented(&facts.credential),
         };
         let gate = recorded.gate.clone();
@@ -201,12 +270,12 @@ impl Replay {
         // Only a policy that looks back asks about the end of an action.
         if let Ask::Request(request) = &decided.ask
             && effects.open_until_ms.is_some()
-            && self.snapshots.values().any(Snapshot::looks_back)
+            && self.snapshots.values().any(|snapshot| snapshot.looks_back())
         {
             self.requests.keep(receipt.index, request.clone());
         }
         let replayed = if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) };
-        Ok((replayed, Some(Redecided { decided, version: version.clone() })))
+        Ok((replayed, Some(Redecided { decided, snapshot })))
     }
 
     /// The session facts must be those the log folds to at this place.

@@ -117,8 +117,7 @@ impl Reply {
     /// The reply to a decision; without evidence it is a dry run.
     pub(crate) fn new(
         decided: &Decided,
-        version: &str,
-        digest: &str,
+        (version, digest): (&str, &str),
         now_ms: i64,
         evidence: Option<Evidence>,
     ) -> Self {

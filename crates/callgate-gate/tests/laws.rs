@@ -167,8 +167,18 @@ async fn erasing_a_session_leaves_its_receipts_valid() {
 async fn law_10_changes_of_the_gate_are_receipted() {
     let world = World::new(6);
     let gate = world.open(Some(&example())).await.expect("opens");
-    let (record, secret) =
-        gate.create_key("bot", "default", Some("support"), "operator").await.expect("a key");
+    let (record, secret) = gate
+        .create_key(
+            callgate_core::state::Holder::Agent {
+                agent: "bot".into(),
+                owner: None,
+                team: Some("support".into()),
+                tenant: "default".into(),
+            },
+            "operator",
+        )
+        .await
+        .expect("a key");
     let credential = gate.authenticate(secret.reveal()).expect("the key is known");
     assert_eq!(
         credential,

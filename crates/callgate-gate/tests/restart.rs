@@ -60,7 +60,18 @@ async fn a_folder_without_policy_keeps_keys_and_allows_nothing() {
     let options = GateOptions { segment_bytes: 4 << 20, without_policy: true, ..GateOptions::default() };
     let opened = Gate::open(world.fs(), world.clock.clone(), Arc::new(OsRandom), None, options).await;
     let gate = opened.expect("opens without policy").gate;
-    let (_, secret) = gate.create_key("bot", "default", None, "operator").await.expect("a key");
+    let (_, secret) = gate
+        .create_key(
+            callgate_core::state::Holder::Agent {
+                agent: "bot".into(),
+                owner: None,
+                team: None,
+                tenant: "default".into(),
+            },
+            "operator",
+        )
+        .await
+        .expect("a key");
     assert_eq!(code(&gate, call("read", "")).await, "NO_POLICY_MATCH");
     gate.close();
     drop(gate);

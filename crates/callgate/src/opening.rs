@@ -62,6 +62,7 @@ pub(crate) fn not_published(error: &PublishError) -> Failure {
             output::note(report.render().trim_end());
             Failure::new(Exit::PolicyInvalid, "the bundle has errors, so it is not put in force; see above")
         }
+        PublishError::Control(problem) => Failure::new(Exit::PolicyInvalid, problem),
         PublishError::Unavailable(unavailable) => Failure::unavailable(unavailable),
     }
 }

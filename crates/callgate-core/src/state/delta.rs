@@ -1,52 +1,71 @@
 //! Deltas: what one receipt does to the state, as it lies beside the receipt.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::SessionKey;
-use crate::digest::Digest;
-use crate::facts::Position;
+use super::release::{
+    ControlRef, ModeScope, Point, RolloutStart, SimulationEvidence, SnapshotRef, Stage, Tried,
+};
+use crate::facts::{Credential, Position};
 use crate::history::{Kept, Monitor, Observation, Reads};
-
-/// A snapshot that was in force, as the log names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SnapshotRef {
-    /// The digest of the secret in the keys of their series: under another one nothing of theirs is found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blind: Option<Digest>,
-    /// `sha256:…` of the bundle.
-    pub digest: String,
-    /// What its policies watch; the events of every other monitor are forgotten.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub monitors: Vec<Monitor>,
-    /// The short version, `v1` upwards.
-    pub version: u64,
-}
-
-/// A snapshot and the receipt that brought it into force; the bundle's text lies beside that receipt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activation {
-    /// The snapshot.
-    pub snapshot: SnapshotRef,
-    /// The receipt's index.
-    pub receipt: u64,
-}
 
 /// A registered API key; only its hash is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
-    /// The agent it speaks for.
-    pub agent: String,
+    /// Whom it speaks for.
+    pub holder: Holder,
     /// The key's public name.
     pub id: String,
     /// Lower-case hex SHA-256 of the key's secret.
     pub sha256: String,
-    /// The agent's team.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub team: Option<String>,
-    /// The agent's tenant.
-    pub tenant: String,
+}
+
+/// Whom a key speaks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Holder {
+    /// One agent.
+    Agent {
+        /// The agent.
+        agent: String,
+        /// The person who answers for it, and so cannot approve what it asks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        /// The agent's team.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
+        /// The agent's tenant.
+        tenant: String,
+    },
+    /// One person.
+    Person {
+        /// Who.
+        person: String,
+        /// The key that their signatures verify with: SPKI in PEM, Ed25519.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public_key: Option<String>,
+        /// What they may do.
+        roles: BTreeSet<String>,
+        /// The only tenant they look after; every tenant if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<String>,
+    },
+}
+
+impl Holder {
+    /// The credential that a key of this holder is.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        match self.clone() {
+            Self::Agent { agent, team, tenant, .. } => Credential::Agent { agent, tenant, team },
+            Self::Person { person, roles, tenant, .. } => {
+                Credential::Person { id: person, roles: roles.into_iter().collect(), tenant }
+            }
+        }
+    }
 }
 
 /// What one receipt does to the state: a change, and the clock it was made at. The clock of every
@@ -68,8 +87,37 @@ pub enum Change {
     Decision(DecisionDelta),
     /// An outcome closes an open action.
     Outcome(OutcomeDelta),
-    /// A snapshot comes into force.
+    /// A snapshot is kept, so that it can come into force.
+    SnapshotStaged(Stage),
+    /// A kept snapshot was simulated.
+    SnapshotSimulated {
+        /// How that came out.
+        evidence: SimulationEvidence,
+        /// The snapshot's version.
+        version: u64,
+    },
+    /// A snapshot comes into force. One that was not staged is kept by this.
     SnapshotActivated(SnapshotRef),
+    /// A candidate begins to be tried beside the snapshot in force.
+    RolloutStarted(RolloutStart),
+    /// The candidate is tried no more.
+    RolloutStopped {},
+    /// From now on decisions are only recorded, or bind again.
+    ModeSet {
+        /// Whether they are only recorded.
+        monitor: bool,
+        /// Whose.
+        scope: ModeScope,
+    },
+    /// An enforcement point says what it can do, and with which snapshot it works.
+    PointAcknowledged(Point),
+    /// An enforcement point is gone.
+    PointRetired {
+        /// Its name.
+        id: String,
+    },
+    /// The policy of the gate's own actions changes.
+    ControlActivated(ControlRef),
     /// A key is registered.
     KeyCreated(ApiKey),
     /// A key is no longer accepted.
@@ -116,6 +164,11 @@ pub struct DecisionDelta {
     /// Where the session stands now, if the decision moved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advance: Option<Position>,
+    /// Whether the policy of the gate's own actions decided.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub control: bool,
+    /// What else was in force when it was decided; nothing of it may have changed.
+    pub epoch: u64,
     /// The session; `None` for a request too malformed to have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<SessionKey>,
@@ -134,13 +187,21 @@ pub struct DecisionDelta {
     /// The key ring slot that seals this session's requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u64>,
-    /// The version of the snapshot that decided; it must still be in force.
+    /// The version of the snapshot that decided.
     pub snapshot: u64,
     /// The agent's team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
+    /// What came of the candidate beside the snapshot in force, while one is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Tried>,
     /// The session's receipts when the facts were read.
     pub version: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A nonce and how long it must be remembered.
@@ -159,6 +220,9 @@ pub struct NonceUse {
 pub struct OutcomeDelta {
     /// The decision receipt's index.
     pub decision: u64,
+    /// What was in force when its monitors were asked; nothing of it may have changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// Whose session it is.
     pub key: SessionKey,
     /// What the outcome adds to the history.
@@ -167,9 +231,6 @@ pub struct OutcomeDelta {
     /// What was read of the history; it must not have moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<Reads>,
-    /// The version of the snapshot whose monitors were asked; it must still be in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<u64>,
     /// The session's receipts when the facts were read.
     pub version: u64,
 }
@@ -192,7 +253,7 @@ pub enum Conflict {
     /// What was read of the history got another event.
     #[error("the history moved on")]
     History,
-    /// A snapshot version or key id is taken, or the key is unknown.
+    /// A version or key id is taken, or what is named is unknown.
     #[error("the registry moved on")]
     Registry,
 }

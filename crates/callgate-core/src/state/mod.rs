@@ -4,6 +4,7 @@
 //! always applies. A delta is written as canonical JSON beside its receipt and bound by its digest.
 
 mod delta;
+mod release;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +16,11 @@ use crate::history::{History, LINGER_MS, Reads};
 use crate::request::Request;
 
 pub use delta::{
-    Activation, ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, NonceUse, OutcomeDelta,
-    SnapshotRef,
+    ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, Holder, NonceUse, OutcomeDelta,
+};
+pub use release::{
+    Activation, ControlRef, Drift, Git, Kept, Mix, ModeScope, Point, Release, Rollout, RolloutStart,
+    SimulationEvidence, SnapshotRef, Stage, Tested, Trial, Tried, Unit, WHOLE_BP, percent,
 };
 
 /// Names one session: unique for one agent of one tenant. An empty id stands for requests without one.
@@ -82,7 +86,7 @@ pub struct State {
     open_ends: BTreeSet<(i64, u64)>,
     slots: BTreeMap<SessionKey, u64>,
     next_slot: u64,
-    snapshots: Vec<Activation>,
+    release: Release,
     keys: BTreeMap<String, ApiKey>,
     latest_ms: i64,
     history: History,
@@ -131,22 +135,10 @@ impl State {
         self.next_slot
     }
 
-    /// The snapshot in force.
+    /// What decides.
     #[must_use]
-    pub fn active_snapshot(&self) -> Option<&Activation> {
-        self.snapshots.last()
-    }
-
-    /// The version in force; 0 before the first.
-    #[must_use]
-    pub fn active_version(&self) -> u64 {
-        self.active_snapshot().map_or(0, |active| active.snapshot.version)
-    }
-
-    /// All snapshots that were in force, oldest first.
-    #[must_use]
-    pub fn snapshots(&self) -> &[Activation] {
-        &self.snapshots
+    pub const fn release(&self) -> &Release {
+        &self.release
     }
 
     /// The registered keys by public name.
@@ -169,18 +161,25 @@ impl State {
         match &delta.change {
             Change::Decision(decision) => self.check_decision(decision, delta.now_ms),
             Change::Outcome(outcome) => {
-                self.check_watched(outcome.snapshot)?;
+                self.check_watched(outcome.epoch)?;
                 self.check_version(&outcome.key, outcome.version)?;
                 self.check_reads(outcome.reads.as_ref(), delta.now_ms)?;
                 let open = self.open.get(&outcome.decision).filter(|open| open.key == outcome.key);
                 open.map(|_| ()).ok_or(Conflict::Action)
             }
-            Change::SnapshotActivated(snapshot) => {
-                if snapshot.version == self.active_version().saturating_add(1) {
-                    Ok(())
-                } else {
-                    Err(Conflict::Registry)
-                }
+            Change::SnapshotStaged(stage) => known(stage.version > self.release.newest()),
+            Change::SnapshotSimulated { version, .. } => known(self.release.kept.contains_key(version)),
+            Change::SnapshotActivated(snapshot) => self.check_named(snapshot),
+            Change::RolloutStarted(start) => {
+                known(self.release.rollout.is_none() && self.release.active().is_some())?;
+                self.check_named(&start.candidate)
+            }
+            Change::RolloutStopped {} => known(self.release.rollout.is_some()),
+            Change::ModeSet { scope, monitor } => known(self.release.monitored.contains(scope) != *monitor),
+            Change::PointRetired { id } => known(self.release.points.contains_key(id)),
+            Change::ControlActivated(control) => {
+                let now = self.release.control.as_ref().map_or(0, |(control, _)| control.version);
+                known(control.version == now.saturating_add(1))
             }
             Change::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
             Change::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
@@ -189,15 +188,26 @@ impl State {
             | Change::KeyRevoked { .. }
             | Change::SessionErased(_)
             | Change::HistoryFilled(_)
+            | Change::PointAcknowledged(_)
             | Change::Noted {} => Ok(()),
         }
     }
 
+    /// A snapshot is kept under that name, or its name is new.
+    fn check_named(&self, snapshot: &SnapshotRef) -> Result<(), Conflict> {
+        let kept = self.release.kept.get(&snapshot.version);
+        known(
+            kept.map_or(snapshot.version > self.release.newest(), |kept| {
+                kept.stage.digest == snapshot.digest
+            }),
+        )
+    }
+
     /// Whether the monitors that were asked about an outcome, if any, are those in force.
     fn check_watched(&self, asked: Option<u64>) -> Result<(), Conflict> {
-        let fits = match (asked, self.active_snapshot()) {
-            (Some(version), _) => version == self.active_version(),
-            (None, active) => active.is_none_or(|active| active.snapshot.monitors.is_empty()),
+        let fits = match asked {
+            Some(epoch) => epoch == self.release.epoch,
+            None => !self.release.looks_back(),
         };
         if fits { Ok(()) } else { Err(Conflict::Snapshot) }
     }
@@ -214,7 +224,9 @@ impl State {
     }
 
     fn check_decision(&self, delta: &DecisionDelta, now_ms: i64) -> Result<(), Conflict> {
-        if delta.snapshot != self.active_version() {
+        let control = self.release.control.as_ref().map_or(0, |(control, _)| control.version);
+        let holds = if delta.control { delta.snapshot == control } else { delta.epoch == self.release.epoch };
+        if !holds {
             return Err(Conflict::Snapshot);
         }
         self.check_reads(delta.reads.as_ref(), now_ms)?;
@@ -242,10 +254,32 @@ impl State {
                 self.open.remove(&outcome.decision);
                 self.extend_session(&outcome.key, payload_sha256, None);
             }
-            Change::SnapshotActivated(snapshot) => {
-                self.history.enforce(&snapshot.monitors);
-                self.snapshots.push(Activation { snapshot: snapshot.clone(), receipt: index });
+            Change::SnapshotStaged(stage) => self.release.stage(index, delta.now_ms, stage),
+            Change::SnapshotSimulated { version, evidence } => {
+                if let Some(kept) = self.release.kept.get_mut(version) {
+                    kept.simulated = Some(evidence.clone());
+                }
             }
+            Change::SnapshotActivated(snapshot) => {
+                self.release.activate(index, delta.now_ms, snapshot);
+                self.history.enforce(&self.release.watched());
+            }
+            Change::RolloutStarted(start) => {
+                self.release.start(index, start);
+                self.history.enforce(&self.release.watched());
+            }
+            Change::RolloutStopped {} => {
+                self.release.stop();
+                self.history.enforce(&self.release.watched());
+            }
+            Change::ModeSet { scope, monitor } => self.release.set_mode(scope, *monitor),
+            Change::PointAcknowledged(point) => {
+                self.release.points.insert(point.id.clone(), (point.clone(), index));
+            }
+            Change::PointRetired { id } => {
+                self.release.points.remove(id);
+            }
+            Change::ControlActivated(control) => self.release.control = Some((control.clone(), index)),
             Change::KeyCreated(key) => {
                 self.keys.insert(key.id.clone(), key.clone());
             }
@@ -268,6 +302,7 @@ impl State {
         if let Some(slot) = delta.slot {
             self.next_slot = self.next_slot.max(slot.saturating_add(1));
         }
+        self.release.tried(delta.tried.as_ref());
         let Some(key) = &delta.key else { return };
         if let Some(slot) = delta.slot {
             self.slots.insert(key.clone(), slot);
@@ -310,6 +345,10 @@ impl State {
             }
         }
     }
+}
+
+fn known(it: bool) -> Result<(), Conflict> {
+    if it { Ok(()) } else { Err(Conflict::Registry) }
 }
 
 /// A name for one nonce of one session; a zero byte cannot stand in a session's names.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use callgate_core::decide::{Ask, plan};
+use callgate_core::decide::Ask;
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
 use callgate_core::history::{HistoryFacts, Reads};
+use callgate_core::in_force::InForce;
 use callgate_core::request::Request;
-use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{OutcomeDelta, State};
 use callgate_log::statement::Status;
 
@@ -47,12 +47,12 @@ impl Requests {
     pub(super) fn outcome_differs(
         &self,
         state: &State,
-        snapshot: Option<&Snapshot>,
+        force: Option<&InForce<'_>>,
         outcome: &OutcomeDelta,
         status: Status,
         now_ms: i64,
     ) -> Vec<Difference> {
-        let Some(snapshot) = snapshot else {
+        let Some(force) = force else {
             let nothing = outcome.observations.is_empty() && outcome.reads.is_none();
             return if nothing {
                 Vec::new()
@@ -63,9 +63,9 @@ impl Requests {
         let Some((request, blind)) = self.open.get(&outcome.decision).zip(self.blind) else {
             return Vec::new();
         };
-        let ended = Event::ended(request.clone(), status, snapshot);
-        let history = state.history().read(ended.queries(snapshot, &blind), now_ms, blind);
-        let observed = ended.observe(snapshot, &history).unwrap_or_default();
+        let ended = Event::ended(request.clone(), status);
+        let history = state.history().read(ended.queries_of(force, &blind), now_ms, blind);
+        let observed = ended.observe_for(force, &history).unwrap_or_default();
         let mut differences = Vec::new();
         if observed != outcome.observations {
             differences.push(differs("effects.observations", &outcome.observations, &observed));
@@ -82,13 +82,13 @@ impl Requests {
 /// What was read of the history must be what the log folds to at this place.
 pub(super) fn history_differs(
     state: &State,
-    snapshot: &Snapshot,
+    force: &InForce<'_>,
     ask: &Ask,
     facts: &Facts,
 ) -> Option<Difference> {
     let recorded = facts.history.as_ref();
     let (blind, as_of) = recorded.map_or((Digest::of(b""), 0), |history| (history.blind, history.as_of));
-    let queries = plan(snapshot, ask, &facts.credential, &blind);
+    let queries = force.plan(ask, &facts.credential, &blind);
     let folded = queries.map(|queries| state.history().read(queries, facts.now_ms, blind));
     // Receipts of others may have come between reading and committing.
     let folded = folded.map(|folded| HistoryFacts { as_of, ..folded });

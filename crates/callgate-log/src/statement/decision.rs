@@ -70,6 +70,9 @@ pub struct Decision {
     /// The session, if the request has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
+    /// What a snapshot says that is only tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// The policy that decided.
     pub snapshot: Snapshot,
     /// The tenant.
@@ -259,6 +262,23 @@ pub struct Session {
     /// The contract step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
+}
+
+/// What a snapshot says that is only tried: recorded, never obeyed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shadow {
+    /// The denial code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The answer; absent when it could not be told without asking a judge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionKind>,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched_rule: Option<String>,
+    /// The snapshot that is tried.
+    pub snapshot: Snapshot,
 }
 
 /// The policy that decided.

@@ -82,6 +82,7 @@ pub(crate) fn decision(kind: DecisionKind, session: Option<&str>) -> Decision {
         retry_after_ms: None,
         risk_tags: vec!["prod".to_owned(), "write".to_owned()],
         session: session.map(|id| Session { id: id.to_owned(), step: None }),
+        shadow: None,
         snapshot: Snapshot { digest: sha256(b"bundle"), version: "v1".to_owned() },
         tenant: "default".to_owned(),
     }

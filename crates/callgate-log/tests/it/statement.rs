@@ -145,6 +145,7 @@ prop_compose! {
             mode: if rest.0 { Mode::Enforce } else { Mode::Monitor },
             nonce: rest.1,
             prev: rest.2,
+            shadow: None,
             snapshot: Snapshot { digest, version },
         }
     }

@@ -14,6 +14,8 @@ use crate::explain::Explanation;
 
 /// The version a test's snapshot has in the log that it stands for.
 const VERSION: u64 = 1;
+/// What is in force grew once.
+const EPOCH: u64 = 1;
 
 /// A log in memory: only the state it folds to, and how long it is.
 struct Log {
@@ -75,6 +77,7 @@ impl Log {
         let mut differences = compare::differences(&step.expect, &decided.settled);
         let mut effects = decided.effects.clone();
         effects.snapshot = VERSION;
+        effects.epoch = EPOCH;
         let index = self.push(Change::Decision(effects), step.now_ms);
         if let Some(status) = step.outcome {
             differences.extend(self.close(snapshot, &decided.ask, index, status, step.now_ms));
@@ -101,8 +104,7 @@ impl Log {
         let key = open.key.clone();
         let version = self.state.session(&key).map_or(0, |session| session.version);
         let observations = self.observe(snapshot, ask, status, now_ms);
-        let delta =
-            OutcomeDelta { decision, key, observations, reads: None, snapshot: Some(VERSION), version };
+        let delta = OutcomeDelta { decision, epoch: Some(EPOCH), key, observations, reads: None, version };
         self.push(Change::Outcome(delta), now_ms);
         None
     }

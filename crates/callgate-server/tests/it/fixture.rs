@@ -125,7 +125,19 @@ impl World {
     }
 
     pub(crate) async fn key(&self, agent: &str) -> String {
-        let (_, secret) = self.gate.create_key(agent, "default", None, "test").await.expect("a key");
+        let (_, secret) = self
+            .gate
+            .create_key(
+                callgate_core::state::Holder::Agent {
+                    agent: agent.into(),
+                    owner: None,
+                    team: None,
+                    tenant: "default".into(),
+                },
+                "test",
+            )
+            .await
+            .expect("a key");
         secret.reveal().to_owned()
     }
 

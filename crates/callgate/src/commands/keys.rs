@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callgate_core::request::DEFAULT_TENANT;
-use callgate_core::state::{Delta, State};
+use callgate_core::state::{Delta, Holder, State};
 use callgate_gate::{AdminError, Gate, GateOptions, KeyRecord};
 use callgate_log::sha256;
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Outcome;
 use crate::evidence::{self, Evidence};
@@ -46,14 +46,27 @@ struct Create {
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
     /// The agent that the key speaks for
-    #[arg(long, value_name = "ID")]
-    agent: String,
+    #[arg(long, value_name = "ID", required_unless_present = "person", conflicts_with = "person")]
+    agent: Option<String>,
+    /// The person that the key speaks for; give `--role` too
+    #[arg(long, value_name = "ID", requires = "role")]
+    person: Option<String>,
+    /// What the person may do: `reviewer`, `publisher`, `operator`, `auditor`, `point`, or a role that approval
+    /// rules name; several times for several
+    #[arg(long, value_name = "ROLE", conflicts_with = "agent")]
+    role: Vec<String>,
+    /// The file of the key that the person's signatures verify with: Ed25519, SPKI in PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "agent")]
+    public_key: Option<PathBuf>,
+    /// The person who answers for the agent, and so cannot approve what it asks
+    #[arg(long, value_name = "ID", conflicts_with = "person")]
+    owner: Option<String>,
     /// The agent's team
-    #[arg(long)]
+    #[arg(long, conflicts_with = "person")]
     team: Option<String>,
-    /// The agent's tenant
-    #[arg(long, default_value = DEFAULT_TENANT)]
-    tenant: String,
+    /// The tenant; `default` for an agent, every one for a person, if left out
+    #[arg(long)]
+    tenant: Option<String>,
     /// How the key is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -103,20 +116,49 @@ pub(crate) fn refused(error: &AdminError) -> Failure {
 }
 
 async fn create(args: Create) -> Outcome {
+    let holder = holder(&args)?;
     let gate = open(&args.data, args.bundle.as_deref()).await?;
-    let created = gate.create_key(&args.agent, &args.tenant, args.team.as_deref(), ACTOR).await;
+    let created = gate.create_key(holder, ACTOR).await;
     gate.close();
     let (record, secret) = created.map_err(|e| refused(&e))?;
     output::note("this key is shown once; the gate keeps a hash of it");
     match args.format {
         Format::Human => output::line(secret.reveal())?,
-        Format::Json => output::json(&created_json(&record, secret.reveal()))?,
+        Format::Json => output::json(&created_json(&record, secret.reveal())?)?,
     }
     Ok(Exit::Ok)
 }
 
-fn created_json(record: &KeyRecord, key: &str) -> Value {
-    json!({"id": record.id, "agent": record.agent, "tenant": record.tenant, "team": record.team, "key": key})
+fn holder(args: &Create) -> Result<Holder, Failure> {
+    let Create { agent, person, role, public_key, owner, team, tenant, .. } = args;
+    match (agent.clone(), person.clone()) {
+        (_, Some(person)) => Ok(Holder::Person {
+            person,
+            public_key: public_key.as_ref().map(pem).transpose()?,
+            roles: role.iter().cloned().collect(),
+            tenant: tenant.clone(),
+        }),
+        (Some(agent), None) => Ok(Holder::Agent {
+            agent,
+            owner: owner.clone(),
+            team: team.clone(),
+            tenant: tenant.clone().unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
+        }),
+        (None, None) => Err(Failure::usage("give `--agent ID` or `--person ID`")),
+    }
+}
+
+fn pem(path: &PathBuf) -> Result<String, Failure> {
+    let key = files::read_key(path)?;
+    key.to_spki_pem().map_err(Failure::unexpected)
+}
+
+fn created_json(record: &KeyRecord, key: &str) -> Result<Value, Failure> {
+    let mut all = serde_json::to_value(record).map_err(Failure::unexpected)?;
+    if let Some(all) = all.as_object_mut() {
+        all.insert("key".to_owned(), key.into());
+    }
+    Ok(all)
 }
 
 /// The registry as the log folds to it; no lock is needed to read.
@@ -137,10 +179,21 @@ fn list(args: &List) -> Outcome {
     }
     let paint = Paint::stdout();
     for key in keys {
-        let team = key.team.map(|team| format!(", team {team}")).unwrap_or_default();
-        output::line(&format!("{}  {} (tenant {}{team})", paint.bold(&key.id), key.agent, key.tenant))?;
+        let tenant = key.tenant.map_or_else(|| "every tenant".to_owned(), |it| format!("tenant {it}"));
+        let more = [("team", key.team), ("owner", key.owner), ("roles", listed(&key.roles))];
+        let more: String =
+            more.into_iter().filter_map(|(word, it)| Some(format!(", {word} {}", it?))).collect();
+        let holder = match (key.agent, key.person) {
+            (_, Some(person)) => format!("person {person}"),
+            (agent, None) => agent.unwrap_or_default(),
+        };
+        output::line(&format!("{}  {holder} ({tenant}{more})", paint.bold(&key.id)))?;
     }
     Ok(Exit::Ok)
+}
+
+fn listed(roles: &[String]) -> Option<String> {
+    (!roles.is_empty()).then(|| roles.join(" "))
 }
 
 async fn revoke(args: Revoke) -> Outcome {

@@ -231,7 +231,7 @@ async fn publish(gate: &Arc<Gate>, bundle: &Bundle) -> Option<String> {
             counted(u64::try_from(report.count(Severity::Error)).unwrap_or(u64::MAX), "error"),
             report.render().trim_end()
         )),
-        Err(PublishError::Unavailable(error)) => {
+        Err(error @ (PublishError::Control(_) | PublishError::Unavailable(_))) => {
             Some(format!("the bundle could not be put in force: {error}"))
         }
     }

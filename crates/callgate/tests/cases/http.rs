@@ -25,7 +25,17 @@ pub(crate) async fn ask(case: &Case) -> Result<Vec<Answer>, String> {
     let gate = gate(case, dir.path()).await;
     let key = match &case.key {
         Some(key) => {
-            let created = gate.create_key(&key.agent, &key.tenant, key.team.as_deref(), "operator").await;
+            let created = gate
+                .create_key(
+                    callgate_core::state::Holder::Agent {
+                        agent: key.agent.clone(),
+                        owner: None,
+                        team: key.team.clone(),
+                        tenant: key.tenant.clone(),
+                    },
+                    "operator",
+                )
+                .await;
             Some(created.unwrap().1.reveal().to_owned())
         }
         None => None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use callgate_core::request::DEFAULT_TENANT;
+use callgate_core::state::Holder;
 use callgate_gate::{Gate, GateOptions};
 use callgate_server::{Listener, ServerOptions};
 use serde_json::{Value, json};
@@ -28,8 +29,13 @@ pub(super) fn play(place: &Place) -> Result<(), Failure> {
     output::line(&Paint::stdout().bold("\nThe same gate over HTTP, with a key for `web-agent`"))?;
     opening::block_on(async {
         let gate = opening::open(&place.data, None, GateOptions::default()).await?.gate;
-        let (_, secret) =
-            gate.create_key("web-agent", DEFAULT_TENANT, None, "operator").await.map_err(unexpected)?;
+        let holder = Holder::Agent {
+            agent: "web-agent".to_owned(),
+            owner: None,
+            team: None,
+            tenant: DEFAULT_TENANT.to_owned(),
+        };
+        let (_, secret) = gate.create_key(holder, "operator").await.map_err(unexpected)?;
         let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
         let listener = callgate_server::bind(&options).await.map_err(unexpected)?;
         let Listener::Tcp(tcp) = &listener else { return Err(unexpected("no address")) };
