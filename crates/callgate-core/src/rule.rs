@@ -41,22 +41,76 @@ impl Rule {
     }
 }
 
-/// Who must agree before a held action runs.
+/// Who must agree before a held action runs, and what they should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalTerms {
-    /// People or roles, such as `role:finance`; empty means any reviewer.
+    /// What must be met, one after the other; never empty.
+    pub stages: Vec<Stage>,
+    /// How long the request waits, in milliseconds.
+    pub expires_ms: u64,
+    /// What the action can reach if it goes wrong; for the reviewers.
+    pub blast_radius: Option<String>,
+    /// How the action is undone; for the reviewers.
+    pub rollback: Option<String>,
+}
+
+/// One step of an approval: so many of these people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// People or roles, such as `role:finance`, sorted; empty means any reviewer.
     pub reviewers: Vec<String>,
     /// How many of them.
     pub quorum: u32,
-    /// How long the request waits, in milliseconds.
-    pub expires_ms: u64,
+}
+
+impl Stage {
+    /// Any one reviewer.
+    pub const ANYONE: Self = Self { reviewers: Vec::new(), quorum: 1 };
+
+    /// So many of `reviewers`, in whatever order and however often they are named.
+    #[must_use]
+    pub fn of(reviewers: impl IntoIterator<Item = String>, quorum: u32) -> Self {
+        let reviewers: std::collections::BTreeSet<String> = reviewers.into_iter().collect();
+        Self { reviewers: reviewers.into_iter().collect(), quorum }
+    }
 }
 
 impl ApprovalTerms {
     /// The terms of a rule that names none: any one reviewer, in the usual time.
     #[must_use]
-    pub const fn of_anyone(defaults: &Defaults) -> Self {
-        Self { reviewers: Vec::new(), quorum: 1, expires_ms: defaults.approval_expires_ms }
+    pub fn of_anyone(defaults: &Defaults) -> Self {
+        Self::in_stages(vec![Stage::ANYONE], defaults.approval_expires_ms)
+    }
+
+    /// These stages, one after the other; none means any one reviewer.
+    #[must_use]
+    pub fn in_stages(mut stages: Vec<Stage>, expires_ms: u64) -> Self {
+        if stages.is_empty() {
+            stages.push(Stage::ANYONE);
+        }
+        Self { stages, expires_ms, blast_radius: None, rollback: None }
+    }
+
+    /// Terms that meet both: the stages of both, equal ones once, in the shorter time.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        for stage in other.stages {
+            if !self.stages.contains(&stage) {
+                self.stages.push(stage);
+            }
+        }
+        self.expires_ms = self.expires_ms.min(other.expires_ms);
+        self.blast_radius = both(self.blast_radius, other.blast_radius);
+        self.rollback = both(self.rollback, other.rollback);
+        self
+    }
+}
+
+/// What both say, for a person.
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
     }
 }
 

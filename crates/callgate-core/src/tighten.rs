@@ -28,14 +28,8 @@ pub(crate) fn tighten(mut settled: Settled, mut judged: Vec<Verdict>, defaults: 
     if strictest.rule.effect == Decision::Deny {
         return denied(settled, &strictest.rule, Code::DeniedByRule, reasons);
     }
-    match approval(&settled, &judged, defaults) {
-        Err(rule) => {
-            let message =
-                format!("rule `{}` and another want approvals that no one reviewer can give", rule.id);
-            refused(settled, rule, message, reasons)
-        }
-        Ok(terms) => held(settled, &judged, &strictest.rule, reasons, terms, defaults),
-    }
+    let terms = approval(&settled, &judged, defaults);
+    held(settled, &judged, &strictest.rule, reasons, terms, defaults)
 }
 
 /// Denies because `rule` cannot be followed.
@@ -90,38 +84,9 @@ fn held(
     settled
 }
 
-/// The tightest terms of all approvals; the rule whose reviewers have nobody in common with the others'
-/// when there is one.
-fn approval<'v>(
-    settled: &Settled,
-    judged: &'v [Verdict],
-    defaults: &Defaults,
-) -> Result<Option<ApprovalTerms>, &'v Arc<Rule>> {
-    let mut tightest = settled.approval.clone();
-    for rule in judged.iter().map(|v| &v.rule).filter(|rule| rule.effect == Decision::RequireApproval) {
-        let own = rule.approval.clone().unwrap_or_else(|| ApprovalTerms::of_anyone(defaults));
-        tightest = Some(match tightest {
-            None => own,
-            Some(other) => both(other, own).ok_or(rule)?,
-        });
-    }
-    Ok(tightest)
-}
-
-/// Terms that meet both; `None` when nobody may review for both.
-fn both(a: ApprovalTerms, b: ApprovalTerms) -> Option<ApprovalTerms> {
-    let reviewers = match (a.reviewers.is_empty(), b.reviewers.is_empty()) {
-        (true, _) => b.reviewers,
-        (_, true) => a.reviewers,
-        _ => {
-            let common: Vec<String> =
-                a.reviewers.into_iter().filter(|reviewer| b.reviewers.contains(reviewer)).collect();
-            if common.is_empty() {
-                return None;
-            }
-            common
-        }
-    };
-    let (quorum, expires_ms) = (a.quorum.max(b.quorum), a.expires_ms.min(b.expires_ms));
-    Some(ApprovalTerms { reviewers, quorum, expires_ms })
+/// Terms that meet every approval, when there is one.
+fn approval(settled: &Settled, judged: &[Verdict], defaults: &Defaults) -> Option<ApprovalTerms> {
+    let held = judged.iter().map(|v| &v.rule).filter(|rule| rule.effect == Decision::RequireApproval);
+    let terms = held.map(|rule| rule.approval.clone().unwrap_or_else(|| ApprovalTerms::of_anyone(defaults)));
+    settled.approval.clone().into_iter().chain(terms).reduce(ApprovalTerms::and)
 }

@@ -13,7 +13,7 @@ use callgate_core::finding::{Consulted, Failure, Finding, Question};
 use callgate_core::json::Limits;
 use callgate_core::module::{Evaluation, Module};
 use callgate_core::request::Request;
-use callgate_core::rule::{ApprovalTerms, Rule, Specificity, Verdict};
+use callgate_core::rule::{ApprovalTerms, Rule, Specificity, Stage, Verdict};
 use callgate_core::snapshot::{Defaults, Snapshot};
 use proptest::prelude::*;
 
@@ -84,8 +84,9 @@ fn verdict(id: u32, effect: Decision, priority: i32) -> Verdict {
 
 fn held(id: u32, reviewers: &[&str], quorum: u32, expires_ms: u64) -> Verdict {
     let mut verdict = verdict(id, Decision::RequireApproval, 0);
-    let reviewers = reviewers.iter().map(|reviewer| (*reviewer).to_owned()).collect();
-    Arc::get_mut(&mut verdict.rule).unwrap().approval = Some(ApprovalTerms { reviewers, quorum, expires_ms });
+    let stage = Stage::of(reviewers.iter().map(|reviewer| (*reviewer).to_owned()), quorum);
+    let terms = ApprovalTerms::in_stages(vec![stage], expires_ms);
+    Arc::get_mut(&mut verdict.rule).unwrap().approval = Some(terms);
     verdict
 }
 
@@ -119,9 +120,7 @@ fn verdicts(first: u32) -> impl Strategy<Value = Vec<Verdict>> {
 
 /// Whether whoever satisfies `tight` satisfies `loose`.
 fn terms_are_as_strict(tight: &ApprovalTerms, loose: &ApprovalTerms) -> bool {
-    let narrower = loose.reviewers.is_empty()
-        || (!tight.reviewers.is_empty() && tight.reviewers.iter().all(|r| loose.reviewers.contains(r)));
-    narrower && tight.quorum >= loose.quorum && tight.expires_ms <= loose.expires_ms
+    loose.stages.iter().all(|stage| tight.stages.contains(stage)) && tight.expires_ms <= loose.expires_ms
 }
 
 proptest! {
@@ -181,10 +180,26 @@ fn no_priority_outranks_a_judge() {
 #[test]
 fn two_approvals_become_one_that_meets_both() {
     let verdicts = vec![held(1, &["role:a", "role:b"], 1, 9000)];
-    let both = ask(Says { verdicts: verdicts.clone(), judged: vec![held(2, &["role:b"], 2, 1000)] });
-    let terms = both.settled.approval.unwrap();
-    assert_eq!((terms.reviewers, terms.quorum, terms.expires_ms), (vec!["role:b".to_owned()], 2, 1000));
-    let nobody = ask(Says { verdicts, judged: vec![held(2, &["role:c"], 1, 1000)] });
-    assert_eq!(nobody.settled.code, Some(Code::PolicyError));
-    assert_eq!(nobody.settled.decision, Decision::Deny);
+    let stages = |judged| ask(Says { verdicts: verdicts.clone(), judged }).settled.approval.unwrap();
+    let terms = stages(vec![held(2, &["role:c"], 2, 1000), held(3, &["role:b", "role:a"], 1, 5000)]);
+    let both = [Stage::of(["role:a".into(), "role:b".into()], 1), Stage::of(["role:c".into()], 2)];
+    assert_eq!((terms.stages.as_slice(), terms.expires_ms), (both.as_slice(), 1000), "equal ones once");
+}
+
+#[test]
+fn reviewers_read_what_both_approvals_tell_them() {
+    let told = |id, radius: Option<&str>| {
+        let mut verdict = held(id, &[], 1, 5);
+        let terms = Arc::get_mut(&mut verdict.rule).unwrap().approval.as_mut().unwrap();
+        terms.blast_radius = radius.map(str::to_owned);
+        verdict
+    };
+    let radius = |one, other| {
+        let decided = ask(Says { verdicts: vec![told(1, one)], judged: vec![told(2, other)] });
+        decided.settled.approval.unwrap().blast_radius
+    };
+    assert_eq!(radius(Some("one table"), Some("all mail")).as_deref(), Some("one table; all mail"));
+    assert_eq!(radius(Some("one table"), Some("one table")).as_deref(), Some("one table"));
+    assert_eq!(radius(None, Some("all mail")).as_deref(), Some("all mail"));
+    assert_eq!(radius(None, None), None);
 }

@@ -38,4 +38,4 @@ pub use keys::{ApiKeySecret, KeyRecord};
 pub use outcome::{OutcomeReport, OutcomeStatus};
 pub use permit::{Enforcement, Permit, PermitRefused};
 pub use rehearse::{explain, rehearse};
-pub use reply::{ApprovalReply, OutcomeReply, ReasonReply, ReceiptReply, Reply};
+pub use reply::{ApprovalReply, OutcomeReply, ReasonReply, ReceiptReply, Reply, StageReply};

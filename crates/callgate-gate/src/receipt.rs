@@ -8,13 +8,14 @@ use callgate_core::decision::{Code, Decision as CoreDecision};
 use callgate_core::finding::{Answer, Consulted, Failure, Ruling as CoreRuling};
 use callgate_core::in_force;
 use callgate_core::request::Request;
+use callgate_core::rule::Stage as CoreStage;
 use callgate_core::state::DecisionDelta;
 use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Finding, FindingKind, Gate,
-    Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Statement,
+    Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement,
 };
 
 /// What a malformed request is called in its receipt; the details may quote the request, so they
@@ -75,8 +76,7 @@ impl Letterhead {
             expires_at_ms: int(binding
                 .now_ms
                 .saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX))),
-            quorum: unsigned(u64::from(terms.quorum)),
-            reviewers: terms.reviewers.clone(),
+            stages: terms.stages.iter().map(stage).collect(),
         });
         let predicate = Decision {
             action: action(request, binding.salt),
@@ -134,6 +134,10 @@ impl Letterhead {
             operation: operation.to_owned(),
         })
     }
+}
+
+fn stage(stage: &CoreStage) -> Stage {
+    Stage { quorum: unsigned(u64::from(stage.quorum)), reviewers: stage.reviewers.clone() }
 }
 
 /// The id of the session whose chain this receipt continues.

@@ -2,6 +2,7 @@
 
 use callgate_core::decide::Decided;
 use callgate_core::decision::{Code, Decision};
+use callgate_core::rule::{ApprovalTerms, Stage};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -74,10 +75,45 @@ pub struct ApprovalReply {
     pub id: Option<String>,
     /// When the request for approval lapses, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
+    /// Who may agree in the first stage; empty means any reviewer.
+    pub reviewers: Vec<String>,
+    /// How many of them.
+    pub quorum: u32,
+    /// What must be met, one after the other.
+    pub stages: Vec<StageReply>,
+    /// What the action can reach if it goes wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blast_radius: Option<String>,
+    /// How the action is undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
+}
+
+/// One step of an approval.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageReply {
     /// Who may agree; empty means any reviewer.
     pub reviewers: Vec<String>,
     /// How many of them.
     pub quorum: u32,
+}
+
+impl ApprovalReply {
+    /// What `terms` ask for; the wait began at `now_ms`.
+    #[must_use]
+    pub fn new(terms: &ApprovalTerms, id: Option<String>, now_ms: i64) -> Self {
+        let stage = |stage: &Stage| StageReply { reviewers: stage.reviewers.clone(), quorum: stage.quorum };
+        let first = terms.stages.first().cloned().unwrap_or(Stage::ANYONE);
+        Self {
+            id,
+            expires_at_ms: now_ms.saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX)),
+            reviewers: first.reviewers,
+            quorum: first.quorum,
+            stages: terms.stages.iter().map(stage).collect(),
+            blast_radius: terms.blast_radius.clone(),
+            rollback: terms.rollback.clone(),
+        }
+    }
 }
 
 /// The answer to an outcome.
@@ -123,12 +159,8 @@ impl Reply {
     ) -> Self {
         let settled = &decided.settled;
         let index = evidence.as_ref().map(|e| e.index);
-        let approval = settled.approval.as_ref().map(|terms| ApprovalReply {
-            id: index.map(|index| format!("apr-{index}")),
-            expires_at_ms: now_ms.saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX)),
-            reviewers: terms.reviewers.clone(),
-            quorum: terms.quorum,
-        });
+        let id = index.map(|index| format!("apr-{index}"));
+        let approval = settled.approval.as_ref().map(|terms| ApprovalReply::new(terms, id, now_ms));
         let (envelope, proof, salt) = match evidence {
             Some(e) => (Some(e.envelope), Some(e.proof), Some(e.salt)),
             None => (None, None, None),

@@ -4,7 +4,7 @@
 //! results cannot say so get a JSON-RPC error. Nothing the server said is quoted here.
 
 use callgate_core::decision::{Code, Decision};
-use callgate_gate::{Reply, Unavailable};
+use callgate_gate::{Reply, StageReply, Unavailable};
 use serde_json::{Map, Value, json};
 
 use crate::line::one_line;
@@ -157,19 +157,23 @@ fn headline(action: &str, decision: Decision) -> String {
     }
 }
 
+/// Who must agree, such as `1 of role:finance, then 2 of any reviewer`.
+fn stages(stages: &[StageReply]) -> String {
+    let one = |stage: &StageReply| match stage.reviewers.as_slice() {
+        [] => format!("{} of any reviewer", stage.quorum),
+        named => format!("{} of {}", stage.quorum, named.join(", ")),
+    };
+    stages.iter().map(one).collect::<Vec<_>>().join(", then ")
+}
+
 /// What to do next.
 fn advice(reply: &Reply) -> String {
     match (reply.decision, &reply.approval, reply.retry_after_ms) {
         (Decision::RequireApproval, Some(approval), _) => {
-            let who = if approval.reviewers.is_empty() {
-                "any reviewer".to_owned()
-            } else {
-                approval.reviewers.join(", ")
-            };
             let id = approval.id.as_deref().unwrap_or("none yet");
+            let who = stages(&approval.stages);
             format!(
-                "Approval: {id}, needs {} of {who}. Tell the user; do not send the call again before it is approved.",
-                approval.quorum
+                "Approval: {id}, needs {who}. Tell the user; do not send the call again before it is approved."
             )
         }
         (Decision::Throttle, _, Some(wait)) => {
@@ -186,6 +190,8 @@ fn advice(reply: &Reply) -> String {
 
 #[cfg(test)]
 mod tests {
+    use callgate_core::rule::{ApprovalTerms, Stage};
+
     use super::*;
 
     fn reply(decision: Decision, code: Code) -> Reply {
@@ -252,18 +258,15 @@ mod tests {
     #[test]
     fn each_answer_says_what_to_do() {
         let mut held = reply(Decision::RequireApproval, Code::ApprovalRequired);
-        held.approval = Some(callgate_gate::ApprovalReply {
-            id: Some("apr-7".into()),
-            expires_at_ms: 5,
-            reviewers: vec!["role:finance".into()],
-            quorum: 1,
-        });
+        let two = vec![Stage::of(["role:finance".to_owned()], 1), Stage::ANYONE];
+        let terms = ApprovalTerms::in_stages(two, 5);
+        held.approval = Some(callgate_gate::ApprovalReply::new(&terms, Some("apr-7".into()), 0));
         let found = parsed(&Answer::refused("t", &held).line("1", Decided::Tool, false));
         assert!(
             found["result"]["content"][0]["text"]
                 .as_str()
                 .unwrap()
-                .contains("apr-7, needs 1 of role:finance")
+                .contains("apr-7, needs 1 of role:finance, then 1 of any reviewer.")
         );
         assert_eq!(found["result"]["_meta"]["callgate/approval"]["id"], "apr-7");
         let mut throttled = reply(Decision::Throttle, Code::RateExceeded);

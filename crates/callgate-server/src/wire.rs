@@ -311,6 +311,26 @@ pub struct Approval {
     pub id: Option<String>,
     /// When the request for approval lapses, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
+    /// Who may agree in the first stage; empty means any reviewer.
+    pub reviewers: Vec<String>,
+    /// How many of them.
+    pub quorum: u32,
+    /// What must be met, one after the other.
+    pub stages: Vec<Stage>,
+    /// What the action can reach if it goes wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub blast_radius: Option<String>,
+    /// How the action is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub rollback: Option<String>,
+}
+
+/// One step of an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
     /// Who may agree; empty means any reviewer.
     pub reviewers: Vec<String>,
     /// How many of them.

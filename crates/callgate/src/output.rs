@@ -83,6 +83,15 @@ pub(crate) fn reason(message: &str, rule: Option<&String>, source: Option<&Strin
     }
 }
 
+/// Who must agree, such as `1 of role:finance, then 2 of any reviewer`.
+pub(crate) fn stages<N: std::fmt::Display>(stages: &[(N, &[String])]) -> String {
+    let one = |(quorum, reviewers): &(N, &[String])| match reviewers {
+        [] => format!("{quorum} of any reviewer"),
+        named => format!("{quorum} of {}", plain(&named.join(", "))),
+    };
+    stages.iter().map(one).collect::<Vec<_>>().join(", then ")
+}
+
 /// `1 receipt`, `2 receipts`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }

@@ -197,9 +197,17 @@ pub struct Agent {
 pub struct Approval {
     /// When the request for approval lapses; milliseconds since 1970.
     pub expires_at_ms: SafeInt,
+    /// What must be met, one after the other.
+    pub stages: Vec<Stage>,
+}
+
+/// One step of an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
     /// How many reviewers must agree.
     pub quorum: SafeInt,
-    /// Who may agree.
+    /// Who may agree; empty means any reviewer.
     pub reviewers: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::merkle::{Leaves, inclusion_proof, leaf_hash};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, DecisionRef, Gate, Mode,
-    Outcome, Pep, Reason, Session, Snapshot, Status,
+    Outcome, Pep, Reason, Session, Snapshot, Stage, Status,
 };
 use callgate_log::{
     Event, Frontier, Hash, LogVerifier, Report, Signature, SigningKey, Statement, TlogProof, VerifyError,
@@ -292,8 +292,13 @@ fn held(prev: Hash) -> Decision {
     Decision {
         approval: Some(Approval {
             expires_at_ms: int(START_MS + 1_800_000),
-            quorum: int(1),
-            reviewers: vec!["role:finance".to_owned(), "Zoë 🔐 \u{1}".to_owned()],
+            stages: vec![
+                Stage {
+                    quorum: int(1),
+                    reviewers: vec!["role:finance".to_owned(), "Zoë 🔐 \u{1}".to_owned()],
+                },
+                Stage { quorum: int(2), reviewers: Vec::new() },
+            ],
         }),
         code: Some("APPROVAL_REQUIRED".to_owned()),
         mode: Mode::Monitor,

@@ -4,7 +4,7 @@ use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, Body, ConstraintValue, Decision, DecisionKind, DecisionRef, EncodeError,
     Finding, FindingKind, Gate, MAX_PAYLOAD, Mode, Outcome, ParseError, Pep, Reason, Ruling, Session,
-    Snapshot, Status,
+    Snapshot, Stage, Status,
 };
 use callgate_log::{Hash, Statement, sha256};
 use proptest::collection::vec;
@@ -106,8 +106,14 @@ fn finding() -> impl Strategy<Value = Finding> {
 }
 
 prop_compose! {
-    fn approval()(expires_at_ms in int(), quorum in int(), reviewers in texts()) -> Approval {
-        Approval { expires_at_ms, quorum, reviewers }
+    fn stage()(quorum in int(), reviewers in texts()) -> Stage {
+        Stage { quorum, reviewers }
+    }
+}
+
+prop_compose! {
+    fn approval()(expires_at_ms in int(), stages in vec(stage(), 0..3)) -> Approval {
+        Approval { expires_at_ms, stages }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use callgate_core::decision::Decision;
 use callgate_core::fields::nearest;
 use callgate_core::name::Name;
-use callgate_core::rule::{ApprovalTerms, Rule};
+use callgate_core::rule::Rule;
 use callgate_core::snapshot::Defaults;
 use cedar_policy_core::ast::{Effect, Policy};
 
@@ -82,21 +82,8 @@ pub(super) fn read(
     let effect = all.decision(permit, if permit { plain } else { Decision::Deny })?;
     all.goes_with(effect, constraints.is_some(), defaults);
     let approval = all.decode::<ApprovalText>("approval", |text| format!("{{{text}}}"));
-    let approval = (effect == Decision::RequireApproval).then(|| {
-        let written = approval.as_ref();
-        let reviewers = written.and_then(|it| it.reviewers.as_ref()).map(|list| &list.value);
-        let mut reviewers: Vec<String> =
-            reviewers.into_iter().flatten().map(|name| name.value.to_string()).collect();
-        reviewers.sort();
-        reviewers.dedup();
-        ApprovalTerms {
-            reviewers,
-            quorum: written.and_then(|it| u32::try_from(it.quorum.as_ref()?.value).ok()).unwrap_or(1),
-            expires_ms: written
-                .and_then(|it| it.expires.as_ref())
-                .map_or(defaults.approval_expires_ms, |expires| expires.value),
-        }
-    });
+    let approval =
+        (effect == Decision::RequireApproval).then(|| super::approval::lower(approval.as_ref(), defaults));
     let priority = all.decode::<Whole<-1_000_000, 1_000_000>>("priority", str::to_owned).unwrap_or(0);
     let controls = all.decode::<OneOrList<NameText>>("control", |text| format!("[{text}]"));
     let rule = Rule {

@@ -8,7 +8,7 @@ use callgate_core::fields::nearest;
 use callgate_core::rule::Rule;
 use callgate_core::snapshot::Defaults;
 
-use super::rules::approval;
+use super::approval;
 use crate::cel::Type;
 use crate::codes::Code;
 use crate::decode::{Sink, Spanned};
@@ -60,7 +60,7 @@ pub(super) fn lower(
         min_confidence: written.min_confidence.as_ref().map_or_else(usual_confidence, |it| it.value),
         fallback: Arc::new(Rule {
             effect,
-            approval: (effect == Decision::RequireApproval).then(|| approval(text, defaults)),
+            approval: (effect == Decision::RequireApproval).then(|| approval::of_rule(text, defaults)),
             ..rule.as_ref().clone()
         }),
         settings: defaults.judge.clone()?,

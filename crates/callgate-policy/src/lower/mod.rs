@@ -2,6 +2,7 @@
 //! lowered into what decides. One path for `check` and `compile`, which therefore cannot disagree.
 
 mod annotations;
+mod approval;
 mod cedar;
 mod contracts;
 mod dead;

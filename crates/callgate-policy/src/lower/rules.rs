@@ -7,11 +7,11 @@ use callgate_core::constraint::Constraints;
 use callgate_core::decision::Decision;
 use callgate_core::name::Name;
 use callgate_core::pattern::Pattern;
-use callgate_core::rule::{ApprovalTerms, Rule};
+use callgate_core::rule::Rule;
 use callgate_core::snapshot::Defaults;
 
 use super::dead::Draft;
-use super::{Part, judge};
+use super::{Part, approval, judge};
 use crate::cel::Type;
 use crate::codes::Code;
 use crate::condition::{self, Condition};
@@ -54,7 +54,7 @@ pub(super) fn lower<'a>(
         invariant,
         reason: text.reason.as_ref().map(|reason| reason.value.clone()),
         constraints: text.constraints.as_ref().map_or_else(Constraints::default, |it| it.value.clone()),
-        approval: (effect == Decision::RequireApproval).then(|| approval(text, defaults)),
+        approval: (effect == Decision::RequireApproval).then(|| approval::of_rule(text, defaults)),
         retry_after_ms: retry_after(text),
         controls: names(text.controls.as_ref()).map(|name| name.to_string()).collect(),
     });
@@ -72,21 +72,6 @@ pub(super) fn lower<'a>(
 
 pub(super) fn names(list: Option<&Spanned<Vec<Spanned<Name>>>>) -> impl Iterator<Item = &Name> {
     list.into_iter().flat_map(|list| &list.value).map(|name| &name.value)
-}
-
-pub(super) fn approval(text: &RuleText, defaults: &Defaults) -> ApprovalTerms {
-    let written = text.approval.as_ref().map(|approval| &approval.value);
-    let mut reviewers: Vec<String> =
-        names(written.and_then(|it| it.reviewers.as_ref())).map(|name| name.to_string()).collect();
-    reviewers.sort();
-    reviewers.dedup();
-    ApprovalTerms {
-        reviewers,
-        quorum: written.and_then(|it| u32::try_from(it.quorum.as_ref()?.value).ok()).unwrap_or(1),
-        expires_ms: written
-            .and_then(|it| it.expires.as_ref())
-            .map_or(defaults.approval_expires_ms, |expires| expires.value),
-    }
 }
 
 fn retry_after(text: &RuleText) -> Option<u64> {

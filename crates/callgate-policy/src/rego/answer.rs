@@ -3,7 +3,7 @@
 use callgate_core::constraint::{Constraints, Kind, Limit};
 use callgate_core::decision::Decision;
 use callgate_core::fields::{FieldError, Fields};
-use callgate_core::rule::ApprovalTerms;
+use callgate_core::rule::{ApprovalTerms, Stage};
 use callgate_core::snapshot::Defaults;
 use callgate_core::value::{Map, Value};
 use regorus::Value as Rego;
@@ -169,19 +169,14 @@ fn constraints(fields: &mut Fields) -> Result<Constraints, FieldError> {
 
 fn approval(value: Value, defaults: &Defaults) -> Result<ApprovalTerms, FieldError> {
     let mut fields = Fields::open(value, "approval")?;
-    let mut reviewers: Vec<String> =
-        fields.names("reviewers", 100)?.iter().map(|name| name.as_str().to_owned()).collect();
-    reviewers.sort();
-    reviewers.dedup();
+    let reviewers = fields.names("reviewers", 100)?;
     let quorum = fields.integer("quorum")?.unwrap_or(1);
     let quorum = u32::try_from(quorum).ok().filter(|count| (1..=100).contains(count));
     let expires = fields.take("expires").map(|wait| duration("approval.expires", &wait)).transpose()?;
     fields.close()?;
-    Ok(ApprovalTerms {
-        reviewers,
-        quorum: quorum.ok_or_else(|| FieldError::new("approval.quorum", "write 1 to 100"))?,
-        expires_ms: expires.unwrap_or(defaults.approval_expires_ms),
-    })
+    let quorum = quorum.ok_or_else(|| FieldError::new("approval.quorum", "write 1 to 100"))?;
+    let stage = Stage::of(reviewers.iter().map(|name| name.as_str().to_owned()), quorum);
+    Ok(ApprovalTerms::in_stages(vec![stage], expires.unwrap_or(defaults.approval_expires_ms)))
 }
 
 fn duration(path: &str, value: &Value) -> Result<u64, FieldError> {

@@ -19,13 +19,16 @@ use callgate_core::facts::Facts;
 use callgate_core::index::Form;
 use callgate_core::module::Evaluation;
 use callgate_core::request::Request;
-use callgate_core::rule::{Outcome, Rule, Step, Verdict};
+use callgate_core::rule::{Outcome, Rule, Stage, Step, Verdict};
 
 use crate::condition::{Budget, Condition, Variables};
 use crate::engine::{Engine, Filing};
 
 /// The engine's name in traces.
 pub(crate) const NAME: &str = "rules";
+
+/// The stages of an approval that names nobody.
+const ANYONE: &[Stage] = &[Stage::ANYONE];
 
 /// Why a constraining rule does not permit: it does not name exactly this.
 pub(crate) const RESEMBLES: &str =
@@ -126,11 +129,11 @@ impl Rules {
         approval(rule) && others.map(|other| self.terms(&other.rule)).any(|terms| terms != self.terms(rule))
     }
 
-    /// Reviewers, quorum and time of an approval rule, defaults filled in.
-    fn terms<'r>(&self, rule: &'r Rule) -> (&'r [String], u32, u64) {
-        rule.approval.as_ref().map_or((&[], 1, self.approval_expires_ms), |terms| {
-            (terms.reviewers.as_slice(), terms.quorum, terms.expires_ms)
-        })
+    /// Stages and time of an approval rule, defaults filled in.
+    fn terms<'r>(&self, rule: &'r Rule) -> (&'r [Stage], u64) {
+        rule.approval
+            .as_ref()
+            .map_or((ANYONE, self.approval_expires_ms), |terms| (terms.stages.as_slice(), terms.expires_ms))
     }
 }
 

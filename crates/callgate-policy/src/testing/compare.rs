@@ -85,7 +85,10 @@ fn terms(expect: &ExpectText, settled: &Settled, found: &mut Differences) {
         let terms = settled.approval.as_ref();
         let actual = terms.map_or_else(
             || "no approval".to_owned(),
-            |terms| listed(terms.reviewers.iter().map(String::as_str)),
+            |terms| {
+                let named = terms.stages.iter().flat_map(|stage| &stage.reviewers);
+                listed(named.map(String::as_str))
+            },
         );
         found.compare("reviewers", listed(expected), actual);
     }

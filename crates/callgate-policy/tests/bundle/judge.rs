@@ -53,7 +53,7 @@ fn only_question(decided: &Decided) -> Question {
 fn an_open_question_restricts_until_it_is_answered() {
     let decided = ask(&mail(), MAIL);
     assert_eq!(decided.settled.decision, Decision::RequireApproval);
-    assert_eq!(decided.settled.approval.as_ref().unwrap().reviewers, ["role:privacy"]);
+    assert_eq!(decided.settled.approval.as_ref().unwrap().stages[0].reviewers, ["role:privacy"]);
     let message = &decided.settled.reasons.first().unwrap().message;
     assert_eq!(message, "Personal data stays inside (the judge was not asked)");
     let question = only_question(&decided);

@@ -1,7 +1,7 @@
 //! Rego packages: what they may say, what they are routed to, and what is refused.
 
 use callgate_core::decision::Code as Why;
-use callgate_core::rule::Outcome;
+use callgate_core::rule::{Outcome, Stage};
 use callgate_policy::check;
 
 use crate::support::{answer, ask, bundle, snapshot};
@@ -42,8 +42,8 @@ fn what_goes_with_a_decision_is_kept() {
     );
     let settled = ask(&snapshot, READ).settled;
     let terms = settled.approval.unwrap();
-    assert_eq!((terms.quorum, terms.expires_ms), (2, 3_600_000));
-    assert_eq!(terms.reviewers, ["role:finance"]);
+    assert_eq!(terms.stages, [Stage::of(["role:finance".to_owned()], 2)]);
+    assert_eq!(terms.expires_ms, 3_600_000);
     assert!(settled.reasons.iter().any(|reason| reason.message == "two people"));
 }
 

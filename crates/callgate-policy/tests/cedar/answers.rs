@@ -1,5 +1,7 @@
 //! What policies answer.
 
+use callgate_core::rule::Stage;
+
 use crate::support::{answer, ask, bundle, snapshot};
 use crate::{asked, policies, refund};
 
@@ -55,8 +57,8 @@ fn what_annotations_say_reaches_the_decision() {
     assert_eq!(rule.reason.as_deref(), Some("It's a lot: ask"));
     assert_eq!(rule.controls, ["soc2/cc6.1", "eu-ai-act/14"]);
     let terms = decided.settled.approval.unwrap();
-    assert_eq!((terms.quorum, terms.expires_ms), (2, 600_000));
-    assert_eq!(terms.reviewers, ["role:boss", "role:finance"]);
+    assert_eq!(terms.stages, [Stage::of(["role:boss".to_owned(), "role:finance".to_owned()], 2)]);
+    assert_eq!(terms.expires_ms, 600_000);
     assert_eq!(decided.settled.constraints.kinds().count(), 1);
 }
 

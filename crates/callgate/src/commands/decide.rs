@@ -11,7 +11,7 @@ use callgate_gate::{Asked, Credential, GateOptions, Reply};
 use crate::Outcome;
 use crate::failure::Failure;
 use crate::judge::JudgeArgs;
-use crate::output::{self, Format, Paint, moment, plain};
+use crate::output::{self, Format, Paint, moment};
 use crate::{files, judge, opening};
 
 /// Arguments of `callgate decide`.
@@ -82,15 +82,10 @@ pub(crate) fn human(reply: &Reply) -> String {
         field("constraints", reply.constraints.to_string());
     }
     if let Some(approval) = &reply.approval {
-        let who = if approval.reviewers.is_empty() {
-            "any reviewer".to_owned()
-        } else {
-            approval.reviewers.join(", ")
-        };
-        field(
-            "approval",
-            format!("{} of {}, until {}", approval.quorum, plain(&who), moment(approval.expires_at_ms)),
-        );
+        let stages: Vec<_> =
+            approval.stages.iter().map(|stage| (stage.quorum, stage.reviewers.as_slice())).collect();
+        let until = moment(approval.expires_at_ms);
+        field("approval", format!("{}, until {until}", output::stages(&stages)));
     }
     if let Some(wait) = reply.retry_after_ms {
         field("ask again", format!("in {wait} ms"));

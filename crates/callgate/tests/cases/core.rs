@@ -52,6 +52,6 @@ fn answer(decided: &callgate_core::decide::Decided) -> Answer {
         constraints,
         retry_after_ms: settled.retry_after_ms,
         codes: settled.reasons.iter().filter_map(|reason| reason.code).map(word).collect(),
-        reviewers: settled.approval.as_ref().map(|terms| terms.reviewers.clone()),
+        reviewers: settled.approval.as_ref().map(|terms| terms.stages[0].reviewers.clone()),
     }
 }

@@ -86,10 +86,10 @@ impl Page {
             self.field("constraint", format!("{} {}", plain(kind), constraint(value)));
         }
         if let Some(approval) = &one.approval {
-            let reviewers = approval.reviewers.join(", ");
-            let who = if reviewers.is_empty() { "any reviewer".to_owned() } else { plain(&reviewers) };
+            let stages: Vec<_> =
+                approval.stages.iter().map(|stage| (stage.quorum, stage.reviewers.as_slice())).collect();
             let until = moment(approval.expires_at_ms.get());
-            self.field("approval", format!("{} of {who}, until {until}", approval.quorum));
+            self.field("approval", format!("{}, until {until}", output::stages(&stages)));
         }
         if let Some(wait) = one.retry_after_ms {
             self.field("ask again", format!("in {wait} ms"));
