@@ -13,5 +13,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         max_tokens: 64,
         timeout_ms: 800,
     };
-    let _ = callgate_judge::read(&question, bytes);
+    let _ = callgate_voice::judge::read(&question, bytes);
 });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use callgate_gate::{Gate, Judge};
-use callgate_judge::{CacheOptions, CachedJudge, Endpoint, HttpJudge, Key};
+use callgate_voice::judge::{CacheOptions, CachedJudge, HttpJudge};
+use callgate_voice::{Endpoint, EndpointError, Key};
 
 use crate::failure::Failure;
 use crate::{files, output};
@@ -30,9 +31,10 @@ impl JudgeArgs {
     pub(crate) fn open(&self) -> Result<Option<Arc<dyn Judge>>, Failure> {
         let url = self.judge_url.clone().or_else(|| files::variable(URL)).filter(|url| !url.is_empty());
         let Some(url) = url else { return Ok(None) };
-        let endpoint = Endpoint::new(&url, self.judge_plain_http).map_err(Failure::usage)?;
+        let refused = |error: EndpointError| Failure::usage(format!("the judge cannot be asked: {error}"));
+        let endpoint = Endpoint::new(&url, self.judge_plain_http).map_err(refused)?;
         let key = files::variable(KEY).filter(|key| !key.is_empty()).map(Key::new);
-        let judge = HttpJudge::new(endpoint, key.as_ref()).map_err(Failure::usage)?;
+        let judge = HttpJudge::new(&endpoint, key.as_ref()).map_err(refused)?;
         Ok(Some(Arc::new(CachedJudge::new(judge, CacheOptions::default()))))
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use callgate_core::digest::Digest;
 use callgate_core::finding::{Answer, Failure, Finding, Judge as _, Question, Ruling};
-use callgate_judge::{CacheOptions, CachedJudge, Endpoint, HttpJudge, Key};
+use callgate_voice::judge::{CacheOptions, CachedJudge, HttpJudge};
+use callgate_voice::{Endpoint, Key};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -81,7 +82,7 @@ impl Model {
 
     fn judge(&self) -> HttpJudge {
         let endpoint = Endpoint::new(&self.url, false).unwrap();
-        HttpJudge::new(endpoint, Some(&Key::new("sk-test".into()))).unwrap()
+        HttpJudge::new(&endpoint, Some(&Key::new("sk-test".into()))).unwrap()
     }
 
     fn asked(&self) -> usize {
@@ -238,7 +239,7 @@ async fn nobody_there_is_a_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let judge = HttpJudge::new(Endpoint::new(&url, false).unwrap(), None).unwrap();
+    let judge = HttpJudge::new(&Endpoint::new(&url, false).unwrap(), None).unwrap();
     let finding = judge.answer(&question("{}")).await;
     assert_eq!(finding.answer, Answer::Failed { failure: Failure::Unreachable });
 }

@@ -1,4 +1,4 @@
-//! Where the judge answers, as the operator says it.
+//! Where somebody answers, as the operator says it.
 
 use std::net::IpAddr;
 
@@ -31,36 +31,43 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// A checked address of an OpenAI-compatible endpoint, such as `https://api.example.com/v1`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A checked address, such as `https://api.example.com/v1`. Only its [`origin`](Self::origin) is ever shown:
+/// paths and queries of webhooks are secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     uri: Uri,
     tls: bool,
 }
 
-/// Why a judge cannot be asked there.
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.origin()).finish()
+    }
+}
+
+/// Why nobody can be asked there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
     /// Not an address.
-    #[error("the judge's address is not a URL; write it like `https://api.example.com/v1`")]
+    #[error("the address is not a URL; write it like `https://api.example.com/v1`")]
     NotAUrl,
     /// Another scheme.
-    #[error("the judge's address must begin with `https://`, or with `http://` on this machine")]
+    #[error("the address must begin with `https://`, or with `http://` on this machine")]
     Scheme,
     /// A name and password in the address.
-    #[error("the judge's address holds a user or password; give the key apart from the address")]
+    #[error("the address holds a user or password; give the key apart from the address")]
     Credentials,
-    /// A query or fragment.
-    #[error("the judge's address has a query or fragment; write it up to `/v1`")]
+    /// A query where there can be none, or a fragment.
+    #[error("the address has a query or fragment, which cannot be sent there; leave it out")]
     Query,
     /// Unencrypted to another machine.
     #[error(
-        "the judge's address is `http://` to another machine, which would show it arguments and key; use `https://`"
+        "the address is `http://` to another machine, which would show the network what is sent; use `https://`"
     )]
     Plain,
     /// The key cannot be sent.
-    #[error("the judge's key has characters that cannot be sent; check for spaces and line ends")]
+    #[error("the key has characters that cannot be sent; check for spaces and line ends")]
     Key,
     /// This machine has no certificates to check the endpoint with.
     #[error("no certificates of authorities are found on this machine: {0}")]
@@ -71,15 +78,14 @@ impl Endpoint {
     /// Checks an address. Unencrypted ones only on this machine, unless `plain_http` allows others.
     ///
     /// # Errors
-    /// [`EndpointError`], which never quotes the address: it may hold a secret by mistake.
+    /// [`EndpointError`], which never quotes the address: it may hold a secret.
     pub fn new(url: &str, plain_http: bool) -> Result<Self, EndpointError> {
         if url.contains('#') {
             return Err(EndpointError::Query);
         }
-        let uri: Uri = url.trim_end_matches('/').parse().map_err(|_| EndpointError::NotAUrl)?;
-        let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
-            (Some(scheme), Some(authority)) => (scheme, authority),
-            _ => return Err(EndpointError::NotAUrl),
+        let uri: Uri = url.parse().map_err(|_| EndpointError::NotAUrl)?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(EndpointError::NotAUrl);
         };
         let tls = match scheme {
             "https" => true,
@@ -89,15 +95,19 @@ impl Endpoint {
         if authority.as_str().contains('@') {
             return Err(EndpointError::Credentials);
         }
-        if uri.query().is_some() {
-            return Err(EndpointError::Query);
-        }
         if !tls && !plain_http && !is_loopback(authority.host()) {
             return Err(EndpointError::Plain);
         }
-        let path = uri.path().trim_end_matches('/');
-        let whole = format!("{scheme}://{authority}{path}/chat/completions");
-        Ok(Self { uri: whole.parse().map_err(|_| EndpointError::NotAUrl)?, tls })
+        Ok(Self { uri, tls })
+    }
+
+    /// The address with `path` after its own.
+    pub(crate) fn below(&self, path: &str) -> Result<Self, EndpointError> {
+        if self.uri.query().is_some() {
+            return Err(EndpointError::Query);
+        }
+        let whole = format!("{}{}{path}", self.origin(), self.uri.path().trim_end_matches('/'));
+        Ok(Self { uri: whole.parse().map_err(|_| EndpointError::NotAUrl)?, tls: self.tls })
     }
 
     /// The address that is asked.
@@ -138,7 +148,8 @@ mod tests {
             ("http://localhost:1/v1", "http://localhost:1/v1/chat/completions"),
         ];
         for (url, uri) in cases {
-            assert_eq!(Endpoint::new(url, false).unwrap().uri().to_string(), uri);
+            let below = Endpoint::new(url, false).unwrap().below("/chat/completions").unwrap();
+            assert_eq!(below.uri().to_string(), uri);
         }
     }
 
@@ -151,7 +162,6 @@ mod tests {
             ("ftp://secret.example.com/", EndpointError::Scheme),
             ("file:///etc/passwd", EndpointError::NotAUrl),
             ("https://secret:word@example.com/v1", EndpointError::Credentials),
-            ("https://example.com/v1?key=secret", EndpointError::Query),
             ("https://example.com/v1#secret", EndpointError::Query),
             ("http://example.com/v1", EndpointError::Plain),
             ("http://127.0.0.1.example.com/v1", EndpointError::Plain),
@@ -164,6 +174,9 @@ mod tests {
             assert_eq!(refused, error, "{url}");
         }
         assert!(Endpoint::new("http://10.0.0.1/v1", true).is_ok());
+        let asking = Endpoint::new("https://example.com/v1?key=secret", false).unwrap();
+        assert_eq!(asking.below("/x"), Err(EndpointError::Query));
+        assert_eq!(format!("{asking:?}"), r#"Endpoint("https://example.com")"#);
     }
 
     #[test]
