@@ -240,11 +240,15 @@ impl Gate {
     /// The first receipt that any question of these monitors may reach, one over the other.
     fn first_in_reach(&self, monitors: &[Monitor]) -> Result<u64, String> {
         let reach = monitors.iter().fold(MARGIN_MS, |sum, monitor| sum.saturating_add(monitor.reach_ms));
-        let since = self.now_ms().saturating_sub(reach);
-        let (mut low, mut high) = (0, self.store.size());
+        self.first_at(self.now_ms().saturating_sub(reach), self.store.size())
+    }
+
+    /// The first of the first `size` receipts that is not older than that time.
+    pub(crate) fn first_at(&self, since_ms: i64, size: u64) -> Result<u64, String> {
+        let (mut low, mut high) = (0, size);
         while low < high {
             let middle = low.midpoint(high);
-            if self.clock_of(middle)? < since {
+            if self.clock_of(middle)? < since_ms {
                 low = middle.saturating_add(1);
             } else {
                 high = middle;

@@ -27,6 +27,7 @@ mod rehearse;
 mod release;
 pub mod replay;
 mod reply;
+pub mod simulate;
 mod vault;
 
 pub use callgate_core::facts::Credential;

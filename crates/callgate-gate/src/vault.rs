@@ -112,6 +112,11 @@ impl Vault {
         open(&self.keyring, attachment, payload_sha256)
     }
 
+    /// The keys, for whoever reads many records.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
     /// Erases the key of a slot, for ever.
     pub(crate) fn erase(&self, slot: u64) -> Result<(), KeyringError> {
         self.keyring.erase(slot)
@@ -133,12 +138,23 @@ pub(crate) fn open(
 ) -> Result<Attachment, String> {
     let Some((kind, rest)) = attachment.split_first() else { return Ok(Attachment::Empty) };
     match *kind {
-        PLAIN => miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(rest, MAX_TEXT)
-            .map(Attachment::Plain)
-            .map_err(|e| format!("the bundle's text beside the receipt cannot be unpacked: {e}")),
+        PLAIN => unpack(rest).map(Attachment::Plain),
         SEALED => open_sealed(keyring, rest, payload_sha256),
         _ => Err("what lies beside the receipt is of an unknown kind".to_owned()),
     }
+}
+
+/// Opens a bundle's text, which is not sealed.
+pub(crate) fn open_plain(attachment: &[u8]) -> Result<Vec<u8>, String> {
+    match attachment.split_first() {
+        Some((kind, rest)) if *kind == PLAIN => unpack(rest),
+        _ => Err("the bundle's text is not beside the receipt".to_owned()),
+    }
+}
+
+fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
+    miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(packed, MAX_TEXT)
+        .map_err(|e| format!("the bundle's text beside the receipt cannot be unpacked: {e}"))
 }
 
 fn open_sealed(keyring: &Keyring, sealed: &[u8], payload_sha256: &[u8; 32]) -> Result<Attachment, String> {
