@@ -13,6 +13,7 @@
 mod base64;
 pub mod checkpoint;
 pub mod dsse;
+pub mod endorsement;
 pub mod export;
 pub mod hash;
 pub mod json;

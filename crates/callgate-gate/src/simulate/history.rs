@@ -110,13 +110,9 @@ impl Simulation {
             Change::Outcome(outcome) => {
                 let Some(past) = &mut self.past else { return };
                 match crate::past::status(&receipt.payload) {
-                    Ok(status) => past.ended(
-                        &self.candidate,
-                        receipt.index,
-                        delta.now_ms,
-                        outcome.decision,
-                        status,
-                    ),
+                    Ok(status) => {
+                        past.ended(&self.candidate, receipt.index, delta.now_ms, outcome.decision, status)
+                    }
                     Err(_) => past.lost(delta.now_ms),
                 }
             }
@@ -147,7 +143,8 @@ impl Simulation {
             Ok(again) if wanted => self.count(receipt, &recorded, &again),
             Ok(_) => {}
             Err(why) => {
-                let same = matches!(self.beside.get(recorded.version()), Some(Ok(beside)) if beside.contracts);
+                let same =
+                    matches!(self.beside.get(recorded.version()), Some(Ok(beside)) if beside.contracts);
                 self.lost_position(receipt, same);
                 if wanted {
                     self.not_evaluated(receipt.index, why);

@@ -7,7 +7,7 @@ use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta};
 use callgate_store::StoredReceipt;
 
-use crate::publish::compile_archive;
+use crate::release::compile_archive;
 use crate::vault::{self, Attachment};
 
 /// The snapshots of a log.
@@ -58,14 +58,23 @@ impl Library {
     }
 
     pub(super) fn learn(&mut self, receipt: &StoredReceipt, delta: &Delta) {
-        let Change::SnapshotActivated(activated) = &delta.change else { return };
-        let version = format!("v{}", activated.version);
-        let digest = activated.digest.clone();
-        if self.in_force.as_ref().is_none_or(|(at, _)| *at < receipt.index) {
-            self.in_force = Some((receipt.index, version.clone()));
-        }
+        let (version, digest) = match &delta.change {
+            Change::SnapshotStaged(stage) => (format!("v{}", stage.version), stage.digest.clone()),
+            Change::SnapshotActivated(activated) => {
+                let version = format!("v{}", activated.version);
+                if self.in_force.as_ref().is_none_or(|(at, _)| *at < receipt.index) {
+                    self.in_force = Some((receipt.index, version.clone()));
+                }
+                (version, activated.digest.clone())
+            }
+            _ => return,
+        };
         // One that is known already may be compiled.
-        self.kept.entry(version).or_insert_with(|| Shelved { digest, text: receipt.attachment.clone(), compiled: None });
+        self.kept.entry(version).or_insert_with(|| Shelved {
+            digest,
+            text: receipt.attachment.clone(),
+            compiled: None,
+        });
     }
 
     /// The snapshot of a version, such as `v42`.

@@ -109,8 +109,7 @@ pub fn simulate_corpus(
         one(&mut tally, &mut now, was.as_mut(), corpus, case);
         progress(number);
     }
-    let source =
-        Source::Corpus { files: corpus.files.clone(), digest: corpus.digest().to_string() };
+    let source = Source::Corpus { files: corpus.files.clone(), digest: corpus.digest().to_string() };
     tally.finish(Inputs {
         candidate: candidate.digest.to_string(),
         baseline: baseline.map(|baseline| baseline.digest.to_string()),
@@ -120,10 +119,7 @@ pub fn simulate_corpus(
 }
 
 fn one(tally: &mut Tally, now: &mut Life<'_>, was: Option<&mut Life<'_>>, corpus: &Corpus, case: &Case) {
-    let at = || At::Line {
-        file: corpus.files.get(case.file).cloned().unwrap_or_default(),
-        line: case.line,
-    };
+    let at = || At::Line { file: corpus.files.get(case.file).cloned().unwrap_or_default(), line: case.line };
     let again = now.decide(case);
     let before = was.map(|was| (was.decide(case), was.snapshot));
     let (again, before) = match (again, before) {

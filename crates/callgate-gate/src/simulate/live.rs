@@ -49,7 +49,9 @@ impl Gate {
     ) -> Result<Report, SimulationError> {
         let gate = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || match input {
-            SimulationInput::History(filter) => gate.simulate_history(candidate, filter, lengths, &mut progress),
+            SimulationInput::History(filter) => {
+                gate.simulate_history(candidate, filter, lengths, &mut progress)
+            }
             SimulationInput::Corpus(corpus) => {
                 let active = gate.active.load_full();
                 let total = u64::try_from(corpus.requests()).unwrap_or(u64::MAX);
@@ -58,7 +60,7 @@ impl Gate {
                         progress(done, total);
                     }
                 };
-                Ok(simulate_corpus(&candidate, Some(&active.snapshot), &corpus, lengths, told))
+                Ok(simulate_corpus(&candidate, Some(&active.live.snapshot), &corpus, lengths, told))
             }
         });
         let ended = |e: tokio::task::JoinError| SimulationError(format!("the simulation ended: {e}"));
@@ -79,10 +81,11 @@ impl Gate {
         let until = filter.until_ms.map(|until| self.first_at(until.saturating_add(MARGIN_MS), end));
         let to = until.unwrap_or(Ok(end)).map_err(wrong)?;
         let mut library = Library::default();
-        let activations = self.store.state(|state| state.0.snapshots().to_vec());
-        for activation in activations.iter().filter(|activation| activation.receipt < end) {
-            let receipt = self.store.read(activation.receipt).map_err(|e| wrong(e.to_string()))?;
-            let missing = || wrong(format!("there is no receipt {}", activation.receipt));
+        let kept: Vec<u64> =
+            self.store.state(|state| state.0.release().kept().values().map(|kept| kept.receipt).collect());
+        for at in kept.into_iter().filter(|at| *at < end) {
+            let receipt = self.store.read(at).map_err(|e| wrong(e.to_string()))?;
+            let missing = || wrong(format!("there is no receipt {at}"));
             library.note(&receipt.ok_or_else(missing)?).map_err(wrong)?;
         }
         let mut simulation = Simulation::new(candidate, filter, lengths, library, from == 0);

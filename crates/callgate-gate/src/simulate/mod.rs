@@ -16,6 +16,7 @@ mod recorded;
 mod report;
 mod tally;
 
+pub use callgate_core::state::SimulationEvidence;
 pub use corpus::{BadLine, Corpus};
 pub use filter::Filter;
 pub use history::Simulation;
@@ -24,6 +25,6 @@ pub use life::simulate_corpus;
 pub use live::{Progress, SimulationError, SimulationInput};
 pub use report::{
     At, Busiest, Example, Inputs, Kind, Matrix, NamedFlips, NotEvaluated, Place, Reason, Report, RuleFlips,
-    SimulationEvidence, Source, Top, Totals, Volume,
+    Source, Top, Totals, Volume,
 };
 pub use tally::Lengths;

@@ -86,7 +86,7 @@ impl Past {
         allowed: bool,
     ) {
         let request = Box::new(request.clone());
-        let event = Event::decided(request.clone(), allowed, candidate);
+        let event = Event::decided(request.clone(), allowed);
         self.happened(candidate, index, now_ms, &event);
         if allowed {
             self.open.insert(index, (now_ms, request));
@@ -103,7 +103,7 @@ impl Past {
         status: Status,
     ) {
         let Some((_, request)) = self.open.remove(&decision) else { return self.lost(now_ms) };
-        let event = Event::ended(request, status, candidate);
+        let event = Event::ended(request, status);
         self.happened(candidate, index, now_ms, &event);
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use callgate_core::decision::Decision;
 use callgate_core::digest::Digest;
+use callgate_core::state::SimulationEvidence;
 use callgate_policy::Explanation;
 use serde::{Deserialize, Serialize};
 
@@ -287,28 +288,6 @@ pub struct Example {
     pub was: Option<Explanation>,
     /// How the candidate decides it.
     pub now: Explanation,
-}
-
-/// What a publication keeps of a simulation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimulationEvidence {
-    /// The snapshot it was held against, `sha256:…`; empty when there was none.
-    pub baseline: String,
-    /// The candidate, `sha256:…`.
-    pub candidate: String,
-    /// The same decision with other constraints.
-    pub constraints_changed: u64,
-    /// How many decisions were made again.
-    pub decisions: u64,
-    /// How many are more permissive.
-    pub loosened: u64,
-    /// How many could not be made again.
-    pub not_evaluated: u64,
-    /// The digest of the report's JSON, `sha256:…`.
-    pub report_sha256: String,
-    /// How many are stricter.
-    pub tightened: u64,
 }
 
 impl Report {

@@ -229,11 +229,8 @@ impl Tally {
         };
         let after = |decision: Decision| self.now.get(place(decision)).copied().unwrap_or(0);
         let volume = |hours_of: &Hours, decision| hours_of.volume(before(decision), after(decision), hours);
-        let named = |name, ways: Ways| NamedFlips {
-            name,
-            loosened: ways.loosened,
-            tightened: ways.tightened,
-        };
+        let named =
+            |name, ways: Ways| NamedFlips { name, loosened: ways.loosened, tightened: ways.tightened };
         let top = self.lengths.top;
         Report {
             inputs,
