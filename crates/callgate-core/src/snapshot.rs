@@ -27,6 +27,36 @@ pub struct Defaults {
     pub require_nonce: bool,
     /// The judge that rules may ask; without one, none does.
     pub judge: Option<JudgeSettings>,
+    /// How much may change when a snapshot takes the place of another.
+    pub rollout: Rollout,
+}
+
+/// How much may change when a snapshot takes the place of another. Shares are in basis points:
+/// hundredths of a percent, 0 to 10,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollout {
+    /// The share of simulated decisions that may become more permissive.
+    pub max_loosen_bp: u32,
+    /// The share of simulated decisions that may become more restrictive.
+    pub max_tighten_bp: u32,
+    /// Whether going beyond these limits needs a second person.
+    pub second_person: bool,
+    /// How far the mix of decisions of a canary may drift before it is rolled back.
+    pub max_drift_bp: u32,
+    /// How many decisions a canary makes before its drift counts.
+    pub min_decisions: u64,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            max_loosen_bp: 500,
+            max_tighten_bp: 2000,
+            second_person: false,
+            max_drift_bp: 1000,
+            min_decisions: 100,
+        }
+    }
 }
 
 impl Default for Defaults {
@@ -39,6 +69,7 @@ impl Default for Defaults {
             retry_after_ms: 1000,
             require_nonce: false,
             judge: None,
+            rollout: Rollout::default(),
         }
     }
 }

@@ -88,6 +88,9 @@ pub enum ControlError {
     /// Something in what was asked is not as it must be.
     #[error("{0}")]
     Invalid(String),
+    /// A bundle has problems.
+    #[error("the bundle has {} problem(s)", .0.count(callgate_policy::Severity::Error))]
+    Policy(Report),
     /// What is named does not exist.
     #[error("there is no {0}")]
     Unknown(String),
@@ -110,6 +113,16 @@ pub enum ControlError {
     /// The gate could not do it.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<PublishError> for ControlError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Invalid(report) => Self::Policy(report),
+            PublishError::Control(problem) => Self::Invalid(problem),
+            PublishError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+        }
+    }
 }
 
 /// An outcome was not recorded.

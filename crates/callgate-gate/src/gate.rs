@@ -1,6 +1,8 @@
 //! The gate handle: one object that every enforcement point shares.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -199,11 +201,17 @@ fn start(
 
 /// The one path from a request to a durable decision.
 pub struct Gate {
+    /// For work that goes on when nobody waits for it any more.
+    me: Weak<Self>,
     pub(crate) store: SegmentStore<GateState>,
     pub(crate) vault: Vault,
     pub(crate) active: ArcSwap<Active>,
     /// The policy of the gate's own actions.
     pub(crate) control: ArcSwapOption<Active>,
+    /// Kept snapshots that were compiled, by version.
+    pub(crate) shelf: parking_lot::Mutex<BTreeMap<u64, Named>>,
+    /// Whether a trial that drifted is being ended.
+    pub(crate) drifting: AtomicBool,
     /// Held while a snapshot comes into force.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -254,8 +262,11 @@ impl Gate {
         let Start { active, fresh, lost } = start(&store, loaded, compiled, options.without_policy)?;
         let control = crate::control::in_force(&store, &vault)?;
         let control = control.map(|named| Arc::new(Active { control: true, ..Active::alone(named, 0) }));
-        let gate = Arc::new(Self {
+        let gate = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             control: ArcSwapOption::from(control),
+            shelf: parking_lot::Mutex::default(),
+            drifting: AtomicBool::new(false),
             store,
             vault,
             active: ArcSwap::from_pointee(active),
@@ -309,7 +320,12 @@ impl Gate {
                 Tried::Ready(ready) => *ready,
             };
             match self.store.commit(entry).await {
-                Ok(durable) => return self.answer(&attempt, &durable),
+                Ok(durable) => {
+                    if attempt.decided.effects.tried.is_some() {
+                        self.watch_drift();
+                    }
+                    return self.answer(&attempt, &durable);
+                }
                 Err(CommitError::Conflict(conflict)) => {
                     if conflict == Conflict::Snapshot {
                         drop(self.publishing.lock().await);
@@ -349,6 +365,11 @@ impl Gate {
         let reply =
             Reply::new(decided, (&attempt.by.name, &attempt.by.digest), attempt.now_ms, Some(evidence));
         Ok(Decided { reply, permit })
+    }
+
+    /// This gate, for a task that outlives a call; `None` while it is being dropped.
+    pub(crate) fn shared(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
     }
 
     /// The gate's clock, never behind its own log, milliseconds since 1970 UTC.

@@ -39,4 +39,8 @@ pub use keys::{ApiKeySecret, KeyRecord};
 pub use outcome::{OutcomeReport, OutcomeStatus};
 pub use permit::{Enforcement, Permit, PermitRefused};
 pub use rehearse::{explain, rehearse};
+pub use release::{
+    Acknowledgement, ModeRequest, PointRecord, PublishRequest, Released, RollbackRequest, RolloutMode,
+    RolloutRecord, RolloutRequest, SnapshotRecord, StageRequest,
+};
 pub use reply::{ApprovalReply, OutcomeReply, ReasonReply, ReceiptReply, Reply, StageReply};

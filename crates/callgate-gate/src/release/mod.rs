@@ -1,5 +1,17 @@
 //! Snapshots: compiled whole or not at all, kept in the log, in force from one place in it.
 
+mod points;
+mod publish;
+mod rollout;
+mod shelf;
+mod stage;
+
+pub use points::{Acknowledgement, ModeRequest, PointRecord};
+pub use publish::{PublishRequest, Released, RollbackRequest};
+pub use rollout::{RolloutMode, RolloutRecord, RolloutRequest};
+pub use shelf::SnapshotRecord;
+pub use stage::StageRequest;
+
 use callgate_core::catalogue::Catalogue;
 use callgate_core::digest::Digest;
 use callgate_core::snapshot::{Defaults, Snapshot};

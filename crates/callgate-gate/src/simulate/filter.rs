@@ -23,6 +23,13 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether it leaves nothing out.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        let Self { since_ms, until_ms, agent, tool, decision } = self;
+        since_ms.is_none() && until_ms.is_none() && agent.is_none() && tool.is_none() && decision.is_none()
+    }
+
     /// Whether a receipt of that time is looked at.
     pub(super) fn is_in_time(&self, at_ms: i64) -> bool {
         self.since_ms.is_none_or(|since| at_ms >= since) && self.until_ms.is_none_or(|until| at_ms < until)

@@ -9,7 +9,7 @@ use callgate_core::decision::Decision;
 use callgate_core::digest::Digest;
 use callgate_core::state::SimulationEvidence;
 use callgate_policy::Explanation;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The report of one simulation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
