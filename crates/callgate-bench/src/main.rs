@@ -20,6 +20,7 @@ mod decide;
 mod durable;
 mod history;
 mod rego;
+mod simulate;
 mod stats;
 mod wrapper;
 
@@ -41,6 +42,9 @@ fn main() {
     }
     if runs("history") {
         history::run();
+    }
+    if runs("simulate") {
+        simulate::run();
     }
     if runs("durable") {
         durable::run();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use callgate_core::state::SessionKey;
 use callgate_gate::replay::{Replay, Replayed};
+use callgate_gate::simulate::{Filter, Lengths, Library, Reason, Simulation};
 use callgate_gate::{Asked, Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_log::{Body, Statement};
 use callgate_policy::Bundle;
@@ -80,6 +81,7 @@ fn replays(world: &World, gate: &Gate) -> usize {
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
     let mut replay = Replay::new();
     let mut decisions = 0;
+    flips_nothing_of_its_own(gate, &keyring);
     for receipt in gate.scan() {
         let receipt = receipt.expect("readable");
         match replay.push(&receipt, &keyring) {
@@ -89,6 +91,23 @@ fn replays(world: &World, gate: &Gate) -> usize {
         }
     }
     decisions
+}
+
+/// Every snapshot decides what it had decided as it did, with the answers it had; only what was erased is
+/// not decided again.
+fn flips_nothing_of_its_own(gate: &Gate, keyring: &Keyring) {
+    let mut library = Library::read(gate.scan()).expect("snapshots");
+    for number in 1u64.. {
+        let version = format!("v{number}");
+        let Ok(candidate) = library.get(&version) else { break };
+        let filter = Filter { snapshot: Some(version), ..Filter::default() };
+        let none = Library::default();
+        let mut simulation = Simulation::new(candidate, filter, Lengths::default(), none, true);
+        gate.scan().for_each(|receipt| simulation.push(&receipt.expect("readable"), keyring));
+        let report = simulation.finish();
+        assert_eq!(report.totals.same, report.totals.evaluated, "{report:?}");
+        assert!(report.not_evaluated.iter().all(|one| one.reason == Reason::Erased), "{report:?}");
+    }
 }
 
 /// What each activation says of the history it found.

@@ -14,10 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use callgate_core::decision::{Code, Decision};
+use callgate_core::snapshot::Snapshot;
 use callgate_gate::replay::{Replay, Replayed};
+use callgate_gate::simulate::{Filter, Lengths, Library, Simulation};
 use callgate_gate::{Asked, Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_log::{Event, LogVerifier};
-use callgate_store::{Keyring, OsRandom};
+use callgate_store::{Fs, Keyring, OsRandom, StoredReceipt};
 use common::{World, bundle, call};
 use proptest::prelude::*;
 
@@ -179,10 +181,50 @@ fn audit(world: &World, gate: &Gate, outside: &Outside) {
     }
     let report = verifier.finish().expect("the log verifies");
     assert_eq!(report.receipts, gate.size());
+    simulated(world, &receipts, &keyring);
     for (index, payload) in &outside.replied {
         let kept = found.get(index).expect("what was answered is kept");
         assert_eq!(&base64(kept), payload, "receipt {index} is the one that was answered");
     }
+}
+
+/// Whatever the life was: every snapshot decides what it had decided as it did, any other gives the same
+/// report twice, and nothing of the log changes.
+fn simulated(world: &World, receipts: &[StoredReceipt], keyring: &Keyring) {
+    let before = everything(world.fs().as_ref());
+    let mut library = Library::read(receipts.iter().cloned().map(Ok::<_, String>)).expect("snapshots");
+    let report = |candidate: &Arc<Snapshot>, filter: Filter| {
+        let lengths = Lengths::default();
+        let mut simulation =
+            Simulation::new(Arc::clone(candidate), filter, lengths, Library::default(), true);
+        receipts.iter().for_each(|receipt| simulation.push(receipt, keyring));
+        simulation.finish()
+    };
+    for number in 1u64.. {
+        let version = format!("v{number}");
+        let Ok(candidate) = library.get(&version) else { break };
+        let own = report(&candidate, Filter { snapshot: Some(version), ..Filter::default() });
+        assert_eq!((own.totals.same, own.totals.not_evaluated), (own.totals.decisions, 0), "{own:?}");
+        let all = report(&candidate, Filter::default());
+        assert_eq!(all.to_json(), report(&candidate, Filter::default()).to_json());
+        assert_eq!(all.totals.evaluated + all.totals.not_evaluated, all.totals.decisions);
+    }
+    assert!(everything(world.fs().as_ref()) == before, "nothing on the disk changed");
+}
+
+/// Every file with its bytes.
+fn everything(fs: &dyn Fs) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for folder in ["log", "keyring", "keys"] {
+        for name in fs.list(folder).expect("a folder") {
+            let path = format!("{folder}/{name}");
+            let file = fs.open(&path).expect("a file");
+            let mut bytes = vec![0; usize::try_from(file.len().expect("a length")).expect("short")];
+            file.read_at(&mut bytes, 0).expect("readable");
+            files.insert(path, bytes);
+        }
+    }
+    files
 }
 
 /// Base64 (RFC 4648 section 4), as DSSE writes payloads.

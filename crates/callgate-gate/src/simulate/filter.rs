@@ -20,6 +20,8 @@ pub struct Filter {
     pub tool: Option<Pattern>,
     /// That were decided so.
     pub decision: Option<Decision>,
+    /// That this snapshot decided, such as `v42`.
+    pub snapshot: Option<String>,
 }
 
 impl Filter {
@@ -43,6 +45,7 @@ impl Filter {
             ("agent", self.agent.as_ref().map(|pattern| pattern.as_str().to_owned())),
             ("tool", self.tool.as_ref().map(|pattern| pattern.as_str().to_owned())),
             ("decision", self.decision.map(|decision| decision.to_string())),
+            ("snapshot", self.snapshot.clone()),
         ];
         words.into_iter().filter_map(|(name, word)| Some((name, word?))).collect()
     }
@@ -50,6 +53,7 @@ impl Filter {
     pub(super) fn takes(&self, recorded: &Recorded<'_>) -> bool {
         self.is_in_time(recorded.issued_at_ms)
             && self.decision.is_none_or(|decision| decision == recorded.decision)
+            && self.snapshot.as_ref().is_none_or(|version| version == recorded.version())
             && self.agent.as_ref().is_none_or(|pattern| pattern.matches(recorded.agent()))
             && self.tool.as_ref().is_none_or(|pattern| pattern.matches(&recorded.tool()))
     }

@@ -87,8 +87,8 @@ impl Simulation {
     #[must_use]
     pub fn begins_ms(candidate: &Snapshot, filter: &Filter) -> Option<i64> {
         let monitors = candidate.monitors();
-        let back = if monitors.is_empty() { 0 } else { past::reach(&monitors) };
-        filter.since_ms.map(|since| since.saturating_sub(back.max(MARGIN_MS)))
+        let back = if monitors.is_empty() { MARGIN_MS } else { past::back(&monitors) };
+        filter.since_ms.map(|since| since.saturating_sub(back))
     }
 
     /// Decides the next receipt again, if it is a decision that is looked at.
@@ -178,7 +178,10 @@ impl Simulation {
             }
         })?;
         let answered = self.past.as_ref().is_none_or(|past| past.answer(&self.candidate, &ask, &mut facts));
-        if let (Some(past), Ask::Request(request)) = (&mut self.past, &ask) {
+        // What was refused before anything looked at it did not happen to anyone.
+        if let (Some(past), Ask::Request(request)) = (&mut self.past, &ask)
+            && key_of(receipt).is_some()
+        {
             let allowed = recorded.decision.permits();
             past.decided(&self.candidate, receipt.index, now_ms, request, allowed);
         }
@@ -294,10 +297,8 @@ impl Simulation {
         if self.candidate.contracts.is_empty() {
             return;
         }
-        if let Ok(Delta { change: Change::Decision(effects), .. }) = serde_json::from_slice(&receipt.delta)
-            && let Some(key) = &effects.key
-        {
-            self.positions.lost(key, same);
+        if let Some(key) = key_of(receipt) {
+            self.positions.lost(&key, same);
         }
     }
 
@@ -313,6 +314,14 @@ impl Simulation {
             recorded_by: self.recorded_by,
         };
         self.tally.finish(inputs)
+    }
+}
+
+/// Whose session the decision touched, if any.
+fn key_of(receipt: &StoredReceipt) -> Option<SessionKey> {
+    match serde_json::from_slice(&receipt.delta).ok()? {
+        Delta { change: Change::Decision(effects), .. } => effects.key,
+        _ => None,
     }
 }
 

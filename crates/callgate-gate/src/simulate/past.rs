@@ -15,8 +15,10 @@ use callgate_log::statement::Status;
 
 use crate::past::Event;
 
-/// How far clocks of neighbouring receipts may lie apart, and how long an action may be open: a day.
-const MARGIN_MS: i64 = 24 * 60 * 60 * 1000 + 60_000;
+/// How far clocks of neighbouring receipts may lie apart.
+const MARGIN_MS: i64 = 60_000;
+/// How long an action may be open: a day.
+const OPEN_MS: i64 = 24 * 60 * 60 * 1000;
 /// What is in the keys of this fold's series. They stay in memory, so there is nothing to hide.
 const BLIND: &[u8] = b"simulation";
 
@@ -34,8 +36,12 @@ pub(super) struct Past {
     gap_ms: Option<i64>,
 }
 
-/// How far back the questions of these monitors may reach, with a margin.
-pub(super) fn reach(monitors: &[Monitor]) -> i64 {
+/// How far back receipts may matter to the questions of these monitors.
+pub(super) fn back(monitors: &[Monitor]) -> i64 {
+    reach(monitors).saturating_add(OPEN_MS)
+}
+
+fn reach(monitors: &[Monitor]) -> i64 {
     monitors.iter().fold(MARGIN_MS, |sum, monitor| sum.saturating_add(monitor.reach_ms))
 }
 
@@ -68,7 +74,7 @@ impl Past {
             }
         }
         let asked = plan(candidate, ask, &facts.credential, &self.blind).unwrap_or_default();
-        let whole = self.gap_ms.is_none_or(|gap| facts.now_ms.saturating_sub(gap) > self.reach_ms);
+        let whole = self.gap_ms.is_none_or(|gap| facts.now_ms.saturating_sub(gap) >= self.reach_ms);
         if !asked.is_empty() && !whole {
             return false;
         }
@@ -120,7 +126,7 @@ impl Past {
             self.history.read(event.queries(candidate, &self.blind), now_ms, self.blind);
         let observations = event.observe(candidate, &history).unwrap_or_default();
         self.history.apply(index, self.latest_ms, &observations);
-        let since = self.latest_ms.saturating_sub(MARGIN_MS);
+        let since = self.latest_ms.saturating_sub(OPEN_MS.saturating_add(MARGIN_MS));
         while self.open.first_key_value().is_some_and(|(_, (at, _))| *at < since) {
             self.open.pop_first();
         }
