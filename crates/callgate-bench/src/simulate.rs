@@ -13,7 +13,7 @@ use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
 use callgate_gate::clock::{Clock as _, SystemClock};
-use callgate_gate::simulate::{Filter, Lengths, Library, Simulation, SimulationInput};
+use callgate_gate::simulate::{Library, Plan, Simulation, SimulationInput};
 use callgate_gate::{Asked, Credential, Gate, GateOptions};
 use callgate_log::hash::sha256;
 use callgate_policy::Bundle;
@@ -110,17 +110,13 @@ fn row(name: &str, count: usize, seconds: f64) {
 }
 
 /// Everything, from the files, on this thread.
-fn offline(
-    folder: &Path,
-    candidate: &Arc<Snapshot>,
-    filter: Filter,
-) -> (callgate_gate::simulate::Report, f64) {
+fn offline(folder: &Path, candidate: &Arc<Snapshot>) -> (callgate_gate::simulate::Report, f64) {
     let Ok(fs) = ReadOnlyFs::new(folder) else { panic!("no log") };
     let fs: Arc<dyn Fs> = Arc::new(fs);
     let Ok(keyring) = Keyring::open(Arc::clone(&fs), Arc::new(OsRandom)) else { panic!("no key ring") };
     let (report, took) = nanos(|| {
-        let mut simulation =
-            Simulation::new(Arc::clone(candidate), filter, Lengths::default(), Library::default(), true);
+        let plan = Plan::new(Arc::clone(candidate));
+        let mut simulation = Simulation::new(plan, Library::default(), true);
         let mut reader = LogReader::new(fs);
         while let Ok(Some(group)) = reader.next_group() {
             for receipt in &group {
@@ -205,7 +201,7 @@ pub(crate) fn run() {
     for (name, candidate) in
         [("the snapshot that had decided", &same), ("one that asks people about writes", &other)]
     {
-        let (report, seconds) = offline(folder.path(), candidate, Filter::default());
+        let (report, seconds) = offline(folder.path(), candidate);
         assert_eq!(
             report.totals.evaluated,
             u64::try_from(decisions).unwrap_or(0),
@@ -215,8 +211,8 @@ pub(crate) fn run() {
         row(&format!("{name}: {} flips", report.totals.tightened), decisions, seconds);
     }
     let (report, took) = nanos(|| {
-        let input = SimulationInput::History(Filter::default());
-        runtime.block_on(gate.simulate(Arc::clone(&other), input, Lengths::default(), Box::new(|_, _| {})))
+        let input = SimulationInput::History(Plan::new(Arc::clone(&other)));
+        runtime.block_on(gate.simulate(input, Box::new(|_, _| {})))
     });
     assert!(report.is_ok(), "{report:?}");
     row("the same inside the running gate", decisions, took as f64 / 1e9);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use callgate_core::state::SessionKey;
 use callgate_gate::replay::{Replay, Replayed};
-use callgate_gate::simulate::{Filter, Lengths, Library, Reason, Simulation};
+use callgate_gate::simulate::{Filter, Library, Plan, Reason, Simulation};
 use callgate_gate::{Asked, Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_log::{Body, Statement};
 use callgate_policy::Bundle;
@@ -101,8 +101,8 @@ fn flips_nothing_of_its_own(gate: &Gate, keyring: &Keyring) {
         let version = format!("v{number}");
         let Ok(candidate) = library.get(&version) else { break };
         let filter = Filter { snapshot: Some(version), ..Filter::default() };
-        let none = Library::default();
-        let mut simulation = Simulation::new(candidate, filter, Lengths::default(), none, true);
+        let plan = Plan { filter, ..Plan::new(candidate) };
+        let mut simulation = Simulation::new(plan, Library::default(), true);
         gate.scan().for_each(|receipt| simulation.push(&receipt.expect("readable"), keyring));
         let report = simulation.finish();
         assert_eq!(report.totals.same, report.totals.evaluated, "{report:?}");

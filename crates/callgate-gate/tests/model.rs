@@ -16,7 +16,7 @@ use std::sync::Arc;
 use callgate_core::decision::{Code, Decision};
 use callgate_core::snapshot::Snapshot;
 use callgate_gate::replay::{Replay, Replayed};
-use callgate_gate::simulate::{Filter, Lengths, Library, Simulation};
+use callgate_gate::simulate::{Filter, Library, Plan, Simulation};
 use callgate_gate::{Asked, Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_log::{Event, LogVerifier};
 use callgate_store::{Fs, Keyring, OsRandom, StoredReceipt};
@@ -194,9 +194,8 @@ fn simulated(world: &World, receipts: &[StoredReceipt], keyring: &Keyring) {
     let before = everything(world.fs().as_ref());
     let mut library = Library::read(receipts.iter().cloned().map(Ok::<_, String>)).expect("snapshots");
     let report = |candidate: &Arc<Snapshot>, filter: Filter| {
-        let lengths = Lengths::default();
-        let mut simulation =
-            Simulation::new(Arc::clone(candidate), filter, lengths, Library::default(), true);
+        let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
+        let mut simulation = Simulation::new(plan, Library::default(), true);
         receipts.iter().for_each(|receipt| simulation.push(receipt, keyring));
         simulation.finish()
     };

@@ -17,7 +17,7 @@ use callgate_core::pattern::Pattern;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::SessionKey;
 use callgate_gate::simulate::{
-    Corpus, Filter, Lengths, Library, Reason, Report, Simulation, SimulationInput, simulate_corpus,
+    Corpus, Filter, Lengths, Library, Plan, Reason, Report, Simulation, SimulationInput, simulate_corpus,
 };
 use callgate_gate::{Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_policy::Bundle;
@@ -44,8 +44,8 @@ fn changed(from: &str, to: &str) -> Arc<Snapshot> {
 /// Offline: over the receipts and the key ring, beside the gate.
 fn offline(world: &World, gate: &Gate, candidate: &Arc<Snapshot>, filter: Filter) -> Report {
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
-    let library = Library::default();
-    let mut simulation = Simulation::new(Arc::clone(candidate), filter, Lengths::default(), library, true);
+    let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
+    let mut simulation = Simulation::new(plan, Library::default(), true);
     for receipt in gate.scan() {
         simulation.push(&receipt.expect("readable"), &keyring);
     }
@@ -53,8 +53,8 @@ fn offline(world: &World, gate: &Gate, candidate: &Arc<Snapshot>, filter: Filter
 }
 
 async fn live(gate: &Arc<Gate>, candidate: &Arc<Snapshot>, filter: Filter) -> Report {
-    let input = SimulationInput::History(filter);
-    let report = gate.simulate(Arc::clone(candidate), input, Lengths::default(), Box::new(|_, _| {})).await;
+    let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
+    let report = gate.simulate(SimulationInput::History(plan), Box::new(|_, _| {})).await;
     report.expect("simulated")
 }
 
@@ -162,8 +162,7 @@ async fn what_cannot_be_read_is_counted_and_named() {
     assert_eq!((report.totals.decisions, report.totals.evaluated), (6, 5));
     // Whatever lies on disk in place of a receipt.
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
-    let mut simulation =
-        Simulation::new(candidate, Filter::default(), Lengths::default(), Library::default(), true);
+    let mut simulation = Simulation::new(Plan::new(candidate), Library::default(), true);
     for (number, receipt) in gate.scan().enumerate() {
         let mut receipt = receipt.expect("readable");
         match number {
@@ -187,8 +186,7 @@ async fn without_the_old_snapshot_nothing_is_concluded() {
     let gate = world.open(Some(&example())).await.expect("opens");
     five(&world, &gate).await;
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
-    let (candidate, library) = (compile(&example()), Library::default());
-    let mut simulation = Simulation::new(candidate, Filter::default(), Lengths::default(), library, true);
+    let mut simulation = Simulation::new(Plan::new(compile(&example())), Library::default(), true);
     for receipt in gate.scan().skip(2) {
         simulation.push(&receipt.expect("readable"), &keyring);
     }

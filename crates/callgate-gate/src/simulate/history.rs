@@ -3,92 +3,92 @@
 //! The same `decide` on the recorded request and the recorded facts. Nothing is guessed: what the record
 //! does not tell is counted as not decided again. Nothing here writes, and no clock is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use callgate_core::decide::{Ask, Decided, decide};
-use callgate_core::facts::Facts;
+use callgate_core::decide::{Decided, decide};
+use callgate_core::decision::Decision;
 use callgate_core::snapshot::Snapshot;
-use callgate_core::state::{Change, Delta, SessionKey};
+use callgate_core::state::{Change, Delta};
 use callgate_log::hash::sha256;
 use callgate_policy::Explanation;
 use callgate_store::{Keyring, StoredReceipt};
 
 use super::filter::Filter;
 use super::library::{self, Library};
-use super::past::{self, Past};
-use super::positions::{self, Positions};
+use super::past;
 use super::recorded::Recorded;
 use super::report::{At, Example, Inputs, Place, Reason, Report, Source};
+use super::side::{self, Refused, Side, refused};
 use super::tally::{Flip, Lengths, Tally};
 use crate::vault::{self, Attachment, Record};
-
-/// A snapshot against the recorded decisions of a log. Give it every receipt that [`Simulation::begins_ms`]
-/// asks for, in order; then [`Simulation::finish`].
-#[derive(Debug)]
-pub struct Simulation {
-    candidate: Arc<Snapshot>,
-    filter: Filter,
-    tally: Tally,
-    library: Library,
-    past: Option<Past>,
-    positions: Positions,
-    /// How the candidate stands to each snapshot that had decided.
-    beside: BTreeMap<String, Result<Beside, String>>,
-    recorded_by: BTreeMap<String, u64>,
-    receipts: Option<(u64, u64)>,
-}
 
 /// How far clocks of neighbouring receipts may lie apart.
 const MARGIN_MS: i64 = 60_000;
 
-/// How the candidate stands to a snapshot that had decided.
-#[derive(Debug)]
-struct Beside {
-    /// Whether the contracts are the same.
-    contracts: bool,
-    /// The folded names of tools that had risk tags by their catalogue which the candidate does not give.
-    tags: BTreeSet<String>,
+/// What is simulated over a log.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The snapshot that decides again.
+    pub candidate: Arc<Snapshot>,
+    /// Held against this snapshot's decisions on the same; left out, against those that were recorded.
+    pub baseline: Option<Arc<Snapshot>>,
+    /// Which decisions are looked at.
+    pub filter: Filter,
+    /// How long the report's lists are.
+    pub lengths: Lengths,
 }
 
-/// Why a decision is not made again.
-type Refused = (Reason, String);
+impl Plan {
+    /// A candidate against every recorded decision.
+    #[must_use]
+    pub fn new(candidate: Arc<Snapshot>) -> Self {
+        Self { candidate, baseline: None, filter: Filter::default(), lengths: Lengths::default() }
+    }
 
-fn refused(reason: Reason) -> Refused {
-    (reason, String::new())
+    /// Receipts from before this time, in milliseconds since 1970 UTC, need not be read; `None` if all are
+    /// needed.
+    #[must_use]
+    pub fn begins_ms(&self) -> Option<i64> {
+        let sides = std::iter::once(&self.candidate).chain(&self.baseline);
+        let back = sides.map(|snapshot| past::back(&snapshot.monitors())).max().unwrap_or(0);
+        self.filter.since_ms.map(|since| since.saturating_sub(back.max(MARGIN_MS)))
+    }
+}
+
+/// A snapshot against the recorded decisions of a log. Give it every receipt that [`Plan::begins_ms`] asks
+/// for, in order; then [`Simulation::finish`].
+#[derive(Debug)]
+pub struct Simulation {
+    candidate: Side,
+    baseline: Option<Side>,
+    filter: Filter,
+    tally: Tally,
+    library: Library,
+    recorded_by: BTreeMap<String, u64>,
+    receipts: Option<(u64, u64)>,
 }
 
 impl Simulation {
     /// Begins. `library` holds the snapshots from before what will be read; `whole` says that nothing was
     /// before it.
     #[must_use]
-    pub fn new(
-        candidate: Arc<Snapshot>,
-        filter: Filter,
-        lengths: Lengths,
-        library: Library,
-        whole: bool,
-    ) -> Self {
-        let begins = Self::begins_ms(&candidate, &filter).filter(|_| !whole);
+    pub fn new(plan: Plan, library: Library, whole: bool) -> Self {
+        let begins = plan.begins_ms().filter(|_| !whole);
         Self {
-            past: Past::new(&candidate, begins),
-            positions: Positions::new(&candidate.contracts),
-            candidate,
-            filter,
-            tally: Tally::new(lengths),
+            candidate: Side::new(plan.candidate, begins),
+            baseline: plan.baseline.map(|baseline| Side::new(baseline, begins)),
+            filter: plan.filter,
+            tally: Tally::new(plan.lengths),
             library,
-            beside: BTreeMap::new(),
             recorded_by: BTreeMap::new(),
             receipts: None,
         }
     }
 
-    /// Receipts from before this time, in milliseconds since 1970 UTC, need not be read; `None` if all are needed.
-    #[must_use]
-    pub fn begins_ms(candidate: &Snapshot, filter: &Filter) -> Option<i64> {
-        let monitors = candidate.monitors();
-        let back = if monitors.is_empty() { MARGIN_MS } else { past::back(&monitors) };
-        filter.since_ms.map(|since| since.saturating_sub(back))
+    fn sides(&mut self) -> impl Iterator<Item = &mut Side> {
+        std::iter::once(&mut self.candidate).chain(&mut self.baseline)
     }
 
     /// Decides the next receipt again, if it is a decision that is looked at.
@@ -101,20 +101,13 @@ impl Simulation {
         }
         let delta: Delta = match serde_json::from_slice(&receipt.delta) {
             Ok(delta) => delta,
-            Err(e) => {
-                return self.unreadable(receipt.index, format!("its state change cannot be read: {e}"));
-            }
+            Err(e) => return self.unreadable(receipt, format!("its state change cannot be read: {e}")),
         };
         match &delta.change {
             Change::Decision(_) => self.decision(receipt, keyring),
             Change::Outcome(outcome) => {
-                let Some(past) = &mut self.past else { return };
-                match crate::past::status(&receipt.payload) {
-                    Ok(status) => {
-                        past.ended(&self.candidate, receipt.index, delta.now_ms, outcome.decision, status)
-                    }
-                    Err(_) => past.lost(delta.now_ms),
-                }
+                let status = crate::past::status(&receipt.payload).ok();
+                self.sides().for_each(|side| side.ended(receipt, outcome, status, delta.now_ms));
             }
             _ => self.library.learn(receipt, &delta),
         }
@@ -123,10 +116,7 @@ impl Simulation {
     fn decision(&mut self, receipt: &StoredReceipt, keyring: &Keyring) {
         let recorded = match Recorded::read(&receipt.payload) {
             Ok(recorded) => recorded,
-            Err(problem) => {
-                self.lost(receipt, false);
-                return self.unreadable(receipt.index, problem);
-            }
+            Err(problem) => return self.unreadable(receipt, problem),
         };
         let totals = &mut self.tally.totals;
         if recorded.is_control() {
@@ -136,112 +126,49 @@ impl Simulation {
         let wanted = self.filter.takes(&recorded);
         let counter = if wanted { &mut totals.decisions } else { &mut totals.filtered_out };
         *counter = counter.saturating_add(1);
-        if !wanted && self.past.is_none() && self.candidate.contracts.is_empty() {
+        if !wanted && !self.sides().any(|side| side.remembers()) {
             return;
         }
         match self.evaluate(receipt, &recorded, keyring) {
             Ok(again) if wanted => self.count(receipt, &recorded, &again),
-            Ok(_) => {}
-            Err(why) => {
-                let same =
-                    matches!(self.beside.get(recorded.version()), Some(Ok(beside)) if beside.contracts);
-                self.lost_position(receipt, same);
-                if wanted {
-                    self.not_evaluated(receipt.index, why);
-                }
-            }
+            Err(why) if wanted => self.not_evaluated(receipt.index, why),
+            _ => {}
         }
     }
 
-    /// Decides again with the candidate, on what was recorded.
+    /// Decides again on both sides; each keeps what it must know later, even where the other cannot.
     fn evaluate(
         &mut self,
         receipt: &StoredReceipt,
         recorded: &Recorded<'_>,
         keyring: &Keyring,
     ) -> Result<Again, Refused> {
-        let now_ms = recorded.issued_at_ms;
-        let record = self.open(receipt, keyring).inspect_err(|_| {
-            if let Some(past) = &mut self.past {
-                past.lost(now_ms);
-            }
-        })?;
         let unreadable = |problem: String| (Reason::Unreadable, problem);
-        let asked = crate::replay::ask(&record).map_err(unreadable).and_then(|ask| {
-            let facts: Facts = serde_json::from_slice(&record.facts)
-                .map_err(|e| unreadable(format!("its facts cannot be read: {e}")))?;
-            Ok((ask, facts))
+        let record = open(receipt, keyring);
+        let inputs = record.and_then(|record| {
+            let (ask, facts) = side::read(&record).map_err(unreadable)?;
+            Ok((record, ask, facts))
         });
-        let (ask, mut facts) = asked.inspect_err(|_| {
-            if let Some(past) = &mut self.past {
-                past.lost(now_ms);
-            }
+        let (record, ask, facts) = inputs.inspect_err(|_| {
+            self.sides().for_each(|side| {
+                side.lost_event(recorded.issued_at_ms);
+                side.lost_place(receipt, Some(recorded.version()));
+            });
         })?;
-        let answered = self.past.as_ref().is_none_or(|past| past.answer(&self.candidate, &ask, &mut facts));
-        // What was refused before anything looked at it did not happen to anyone.
-        if let (Some(past), Ask::Request(request)) = (&mut self.past, &ask)
-            && key_of(receipt).is_some()
-        {
-            let allowed = recorded.decision.permits();
-            past.decided(&self.candidate, receipt.index, now_ms, request, allowed);
-        }
-        let contracts = self.holds(recorded.version(), &ask)?;
-        let key = match &ask {
-            Ask::Request(request) => Some(SessionKey::of(request)),
-            Ask::Malformed(_) => None,
+        let library = &mut self.library;
+        let mut one = |side: &mut Side, ask, facts| {
+            let decided = side.evaluate(receipt, recorded, ask, facts, library);
+            decided.inspect_err(|_| side.lost_place(receipt, Some(recorded.version())))
         };
-        if !self.positions.place(key.as_ref(), contracts, &mut facts) {
-            return Err(refused(Reason::PositionUnknown));
-        }
-        if !answered {
-            return Err(refused(Reason::HistoryIncomplete));
-        }
-        let decided = decide(&self.candidate, ask, &facts);
-        if !decided.questions.is_empty() {
-            return Err(refused(Reason::JudgeNotAsked));
-        }
-        self.positions.advance(key.as_ref(), decided.effects.advance.as_ref());
-        Ok(Again { decided, record })
-    }
-
-    fn open(&self, receipt: &StoredReceipt, keyring: &Keyring) -> Result<Record, Refused> {
-        let payload_sha256 = sha256(&receipt.payload).into_bytes();
-        match vault::open(keyring, &receipt.attachment, &payload_sha256) {
-            Ok(Attachment::Record(record)) => Ok(record),
-            Ok(Attachment::Erased) => Err(refused(Reason::Erased)),
-            Ok(Attachment::Plain(_) | Attachment::Empty) => {
-                Err((Reason::Unreadable, "its request is not beside it".to_owned()))
-            }
-            Err(problem) => Err((Reason::Unreadable, problem)),
-        }
-    }
-
-    /// Whether the candidate's contracts are those that had decided, if the request's risk tags are the
-    /// caller's or the candidate's own.
-    fn holds(&mut self, version: &str, ask: &Ask) -> Result<bool, Refused> {
-        if !self.beside.contains_key(version) {
-            let found = self.library.get(version).map(|recorded| Beside::of(&self.candidate, &recorded));
-            self.beside.insert(version.to_owned(), found);
-        }
-        match self.beside.get(version) {
-            Some(Ok(beside)) => {
-                let tool = match ask {
-                    Ask::Request(request) if !beside.tags.is_empty() => request.tool.as_ref(),
-                    _ => None,
-                };
-                if tool.is_some_and(|tool| beside.tags.contains(tool.identity.folded())) {
-                    return Err(refused(Reason::TagsUnknown));
-                }
-                Ok(beside.contracts)
-            }
-            Some(Err(problem)) => Err((Reason::SnapshotUnreadable, problem.clone())),
-            None => Err(refused(Reason::SnapshotUnreadable)),
-        }
+        let was = self.baseline.as_mut().map(|side| one(side, ask.clone(), facts.clone()));
+        let now = one(&mut self.candidate, ask, facts);
+        Ok(Again { now: now?, was: was.transpose()?, record })
     }
 
     fn count(&mut self, receipt: &StoredReceipt, recorded: &Recorded<'_>, again: &Again) {
-        let (at_ms, now) = (recorded.issued_at_ms, again.decided.settled.decision);
-        let flip = Flip { was: recorded.decision, now, constraints: again.constrains_otherwise(recorded) };
+        let (at_ms, now) = (recorded.issued_at_ms, again.now.settled.decision);
+        let flip =
+            Flip { was: again.before(recorded), now, constraints: again.constrains_otherwise(recorded) };
         self.tally.evaluated(at_ms, now, Some(flip));
         match self.recorded_by.get_mut(recorded.version()) {
             Some(count) => *count = count.saturating_add(1),
@@ -251,65 +178,69 @@ impl Simulation {
             return;
         }
         let (agent, tool) = (recorded.agent(), recorded.tool());
-        self.tally.named(flip, (recorded.ground(), ground(&again.decided)), agent, &tool);
+        let was = again.was.as_ref().map_or_else(|| recorded.ground(), ground);
+        self.tally.named(flip, (was, ground(&again.now)), agent, &tool);
         if self.tally.wants(flip) {
-            let example = Example {
-                at: At::Receipt { receipt: receipt.index },
-                at_ms,
-                agent: agent.to_owned(),
-                tool: tool.into_owned(),
-                session: recorded.session().map(str::to_owned),
-                was: self.explain(recorded, &again.record),
-                now: Explanation::of(&self.candidate, &again.decided),
-            };
+            let example = self.example(receipt, recorded, again, tool);
             self.tally.example(flip, example);
+        }
+    }
+
+    fn example(
+        &mut self,
+        receipt: &StoredReceipt,
+        recorded: &Recorded<'_>,
+        again: &Again,
+        tool: Cow<'_, str>,
+    ) -> Example {
+        let was = match (&again.was, &self.baseline) {
+            (Some(was), Some(baseline)) => Some(Explanation::of(&baseline.snapshot, was)),
+            _ => self.explain(recorded, &again.record),
+        };
+        Example {
+            at: At::Receipt { receipt: receipt.index },
+            at_ms: recorded.issued_at_ms,
+            agent: recorded.agent().to_owned(),
+            tool: tool.into_owned(),
+            session: recorded.session().map(str::to_owned),
+            was,
+            now: Explanation::of(&self.candidate.snapshot, &again.now),
         }
     }
 
     /// Why it was decided so; `None` if that does not come out again.
     fn explain(&mut self, recorded: &Recorded<'_>, record: &Record) -> Option<Explanation> {
         let snapshot = self.library.get(recorded.version()).ok()?;
-        let facts: Facts = serde_json::from_slice(&record.facts).ok()?;
-        let decided = decide(&snapshot, crate::replay::ask(record).ok()?, &facts);
+        let (ask, facts) = side::read(record).ok()?;
+        let decided = decide(&snapshot, ask, &facts);
         (decided.settled.decision == recorded.decision).then(|| Explanation::of(&snapshot, &decided))
     }
 
     /// What cannot be read may be one of those that are looked at.
-    fn unreadable(&mut self, receipt: u64, problem: String) {
+    fn unreadable(&mut self, receipt: &StoredReceipt, problem: String) {
         self.tally.totals.decisions = self.tally.totals.decisions.saturating_add(1);
-        self.not_evaluated(receipt, (Reason::Unreadable, problem));
+        self.not_evaluated(receipt.index, (Reason::Unreadable, problem));
+        let delta: Option<Delta> = serde_json::from_slice(&receipt.delta).ok();
+        let at_ms = delta.map_or(i64::MAX, |delta| delta.now_ms);
+        self.sides().for_each(|side| {
+            side.lost_event(at_ms);
+            side.lost_place(receipt, None);
+        });
     }
 
     fn not_evaluated(&mut self, receipt: u64, (reason, detail): Refused) {
         self.tally.not_evaluated(reason, Place { at: At::Receipt { receipt }, detail });
     }
 
-    /// A decision of which nothing is known.
-    fn lost(&mut self, receipt: &StoredReceipt, same: bool) {
-        self.lost_position(receipt, same);
-        let delta: Option<Delta> = serde_json::from_slice(&receipt.delta).ok();
-        if let Some(past) = &mut self.past {
-            past.lost(delta.map_or(i64::MAX, |delta| delta.now_ms));
-        }
-    }
-
-    fn lost_position(&mut self, receipt: &StoredReceipt, same: bool) {
-        if self.candidate.contracts.is_empty() {
-            return;
-        }
-        if let Some(key) = key_of(receipt) {
-            self.positions.lost(&key, same);
-        }
-    }
-
     /// The report.
     #[must_use]
     pub fn finish(self) -> Report {
         let (from, to) = self.receipts.unwrap_or((0, 0));
-        let baseline = self.library.in_force().and_then(|version| self.library.digest(version));
+        let in_force = || self.library.in_force().and_then(|version| self.library.digest(version));
+        let given = self.baseline.map(|baseline| baseline.snapshot.digest.to_string());
         let inputs = Inputs {
-            candidate: self.candidate.digest.to_string(),
-            baseline: baseline.map(str::to_owned),
+            candidate: self.candidate.snapshot.digest.to_string(),
+            baseline: given.or_else(|| in_force().map(str::to_owned)),
             source: Source::History { from, to, filters: self.filter.words() },
             recorded_by: self.recorded_by,
         };
@@ -317,27 +248,38 @@ impl Simulation {
     }
 }
 
-/// Whose session the decision touched, if any.
-fn key_of(receipt: &StoredReceipt) -> Option<SessionKey> {
-    match serde_json::from_slice(&receipt.delta).ok()? {
-        Delta { change: Change::Decision(effects), .. } => effects.key,
-        _ => None,
+/// What is sealed beside a receipt.
+fn open(receipt: &StoredReceipt, keyring: &Keyring) -> Result<Record, Refused> {
+    let payload_sha256 = sha256(&receipt.payload).into_bytes();
+    match vault::open(keyring, &receipt.attachment, &payload_sha256) {
+        Ok(Attachment::Record(record)) => Ok(record),
+        Ok(Attachment::Erased) => Err(refused(Reason::Erased)),
+        Ok(Attachment::Plain(_) | Attachment::Empty) => {
+            Err((Reason::Unreadable, "its request is not beside it".to_owned()))
+        }
+        Err(problem) => Err((Reason::Unreadable, problem)),
     }
 }
 
 /// A decision made again.
 struct Again {
-    decided: Decided,
+    now: Decided,
+    was: Option<Decided>,
     record: Record,
 }
 
 impl Again {
+    fn before(&self, recorded: &Recorded<'_>) -> Decision {
+        self.was.as_ref().map_or(recorded.decision, |was| was.settled.decision)
+    }
+
     fn constrains_otherwise(&self, recorded: &Recorded<'_>) -> bool {
-        let constraints = &self.decided.settled.constraints;
-        if constraints.is_empty() {
-            return recorded.constraints.get() != "{}";
+        let constraints = &self.now.settled.constraints;
+        match &self.was {
+            Some(was) => was.settled.constraints != *constraints,
+            None if constraints.is_empty() => recorded.constraints.get() != "{}",
+            None => constraints.to_value().canonical() != recorded.constraints.get(),
         }
-        constraints.to_value().canonical() != recorded.constraints.get()
     }
 }
 
@@ -348,19 +290,5 @@ pub(super) fn ground(decided: &Decided) -> String {
         (Some(rule), _) => rule.id.to_string(),
         (None, Some(code)) => code.to_string(),
         (None, None) => settled.decision.to_string(),
-    }
-}
-
-impl Beside {
-    fn of(candidate: &Snapshot, recorded: &Snapshot) -> Self {
-        let lost = recorded.catalogue.iter().filter(|tool| {
-            let now = candidate.catalogue.get(&tool.identity);
-            let kept = |tag| now.is_some_and(|now| now.risk_tags.contains(tag));
-            !tool.risk_tags.iter().all(kept)
-        });
-        Self {
-            contracts: positions::same(&candidate.contracts, &recorded.contracts),
-            tags: lost.map(|tool| tool.identity.folded().to_owned()).collect(),
-        }
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use callgate_core::snapshot::Snapshot;
 
 use super::corpus::Corpus;
-use super::filter::Filter;
-use super::history::Simulation;
+use super::history::{Plan, Simulation};
 use super::library::Library;
 use super::life::simulate_corpus;
 use super::report::Report;
@@ -18,13 +17,20 @@ const STEP: u64 = 1024;
 /// How far clocks of neighbouring receipts may lie apart.
 const MARGIN_MS: i64 = 60_000;
 
-/// What a candidate is held against.
+/// What is simulated.
 #[derive(Debug)]
 pub enum SimulationInput {
     /// The decisions of the log.
-    History(Filter),
+    History(Plan),
     /// Requests; the baseline is the snapshot in force.
-    Corpus(Corpus),
+    Corpus {
+        /// The snapshot that decides.
+        candidate: Arc<Snapshot>,
+        /// The requests.
+        corpus: Corpus,
+        /// How long the report's lists are.
+        lengths: Lengths,
+    },
 }
 
 /// How far a simulation is: what is done, and how much there is.
@@ -33,26 +39,22 @@ pub type Progress = Box<dyn FnMut(u64, u64) + Send>;
 /// A simulation did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SimulationError(pub(super) String);
+pub struct SimulationError(String);
 
 impl Gate {
-    /// Holds `candidate` against the log or a corpus. Decisions go on meanwhile; nothing is written.
+    /// Holds a candidate against the log or a corpus. Decisions go on meanwhile; nothing is written.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub async fn simulate(
         self: &Arc<Self>,
-        candidate: Arc<Snapshot>,
         input: SimulationInput,
-        lengths: Lengths,
         mut progress: Progress,
     ) -> Result<Report, SimulationError> {
         let gate = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || match input {
-            SimulationInput::History(filter) => {
-                gate.simulate_history(candidate, filter, lengths, &mut progress)
-            }
-            SimulationInput::Corpus(corpus) => {
+            SimulationInput::History(plan) => gate.simulate_history(plan, &mut progress),
+            SimulationInput::Corpus { candidate, corpus, lengths } => {
                 let active = gate.active.load_full();
                 let total = u64::try_from(corpus.requests()).unwrap_or(u64::MAX);
                 let told = |done: u64| {
@@ -67,28 +69,14 @@ impl Gate {
         work.await.map_err(ended)?
     }
 
-    fn simulate_history(
-        &self,
-        candidate: Arc<Snapshot>,
-        filter: Filter,
-        lengths: Lengths,
-        progress: &mut Progress,
-    ) -> Result<Report, SimulationError> {
+    fn simulate_history(&self, plan: Plan, progress: &mut Progress) -> Result<Report, SimulationError> {
         let wrong = |problem: String| SimulationError(format!("the log cannot be read: {problem}"));
         let end = self.store.size();
-        let begins = Simulation::begins_ms(&candidate, &filter);
-        let from = begins.map_or(Ok(0), |begins| self.first_at(begins, end)).map_err(wrong)?;
-        let until = filter.until_ms.map(|until| self.first_at(until.saturating_add(MARGIN_MS), end));
+        let from = plan.begins_ms().map_or(Ok(0), |begins| self.first_at(begins, end)).map_err(wrong)?;
+        let until = plan.filter.until_ms.map(|until| self.first_at(until.saturating_add(MARGIN_MS), end));
         let to = until.unwrap_or(Ok(end)).map_err(wrong)?;
-        let mut library = Library::default();
-        let kept: Vec<u64> =
-            self.store.state(|state| state.0.release().kept().values().map(|kept| kept.receipt).collect());
-        for at in kept.into_iter().filter(|at| *at < end) {
-            let receipt = self.store.read(at).map_err(|e| wrong(e.to_string()))?;
-            let missing = || wrong(format!("there is no receipt {at}"));
-            library.note(&receipt.ok_or_else(missing)?).map_err(wrong)?;
-        }
-        let mut simulation = Simulation::new(candidate, filter, lengths, library, from == 0);
+        let library = self.library(end).map_err(wrong)?;
+        let mut simulation = Simulation::new(plan, library, from == 0);
         let total = to.saturating_sub(from);
         for (done, receipt) in (1u64..=total).zip(self.store.scan(from)) {
             let receipt = receipt.map_err(|e| wrong(e.to_string()))?;
@@ -98,5 +86,17 @@ impl Gate {
             }
         }
         Ok(simulation.finish())
+    }
+
+    /// The snapshots among the first `size` receipts.
+    fn library(&self, size: u64) -> Result<Library, String> {
+        let mut library = Library::default();
+        let activations = self.store.state(|state| state.0.snapshots().to_vec());
+        for activation in activations.iter().filter(|activation| activation.receipt < size) {
+            let receipt = self.store.read(activation.receipt).map_err(|e| e.to_string())?;
+            let missing = || format!("there is no receipt {}", activation.receipt);
+            library.note(&receipt.ok_or_else(missing)?)?;
+        }
+        Ok(library)
     }
 }

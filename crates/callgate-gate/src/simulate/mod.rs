@@ -14,12 +14,13 @@ mod past;
 mod positions;
 mod recorded;
 mod report;
+mod side;
 mod tally;
 
 pub use callgate_core::state::SimulationEvidence;
 pub use corpus::{BadLine, Corpus};
 pub use filter::Filter;
-pub use history::Simulation;
+pub use history::{Plan, Simulation};
 pub use library::Library;
 pub use life::simulate_corpus;
 pub use live::{Progress, SimulationError, SimulationInput};

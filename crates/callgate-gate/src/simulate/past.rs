@@ -38,7 +38,7 @@ pub(super) struct Past {
 
 /// How far back receipts may matter to the questions of these monitors.
 pub(super) fn back(monitors: &[Monitor]) -> i64 {
-    reach(monitors).saturating_add(OPEN_MS)
+    if monitors.is_empty() { 0 } else { reach(monitors).saturating_add(OPEN_MS) }
 }
 
 fn reach(monitors: &[Monitor]) -> i64 {
