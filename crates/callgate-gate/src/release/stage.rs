@@ -16,7 +16,7 @@ use crate::Credential;
 use crate::control::Authorised;
 use crate::error::{ControlError, Unavailable};
 use crate::gate::{Gate, Named};
-use crate::simulate::{Filter, Lengths, Progress, Report, SimulationInput};
+use crate::simulate::{Filter, Plan, Progress, Report, SimulationInput};
 use crate::vault;
 
 /// Longest note, in bytes.
@@ -206,7 +206,7 @@ impl Gate {
         ))
     }
 
-    /// Holds a kept snapshot against the decisions of the log, and keeps how that came out: what
+    /// Holds a kept snapshot against the one in force, on the decisions of the log, and keeps how that came out: what
     /// publishing asks for.
     ///
     /// # Errors
@@ -223,14 +223,15 @@ impl Gate {
         args.insert("snapshot".to_owned(), Value::Str(format!("v{}", kept.stage.version)));
         let by = self.authorise(who, "simulate", args).await?;
         let named = self.compiled(&kept).await?;
-        let live = self.active.load().live.digest.to_string();
+        let live = self.active.load().live.clone();
         let whole = filter.is_everything();
-        let input = SimulationInput::History(filter);
-        let simulating = self.simulate(Arc::clone(&named.snapshot), input, Lengths::default(), progress);
+        let baseline = (live.version > 0).then(|| Arc::clone(&live.snapshot));
+        let plan = Plan { baseline, filter, ..Plan::new(Arc::clone(&named.snapshot)) };
+        let simulating = self.simulate(SimulationInput::History(plan), progress);
         let report = simulating.await.map_err(|e| Unavailable::for_good(e.to_string()))?;
         // A part of the history shows something, but publishing asks for all of it.
         if whole {
-            let evidence = SimulationEvidence { baseline: live, ..report.evidence() };
+            let evidence = SimulationEvidence { baseline: live.digest.to_string(), ..report.evidence() };
             let numbers = [evidence.decisions, evidence.loosened, evidence.tightened, evidence.not_evaluated];
             let [decisions, loosened, tightened, not_evaluated] = numbers.map(|number| number.to_string());
             let details = [

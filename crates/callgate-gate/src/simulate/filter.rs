@@ -28,7 +28,7 @@ impl Filter {
     /// Whether it leaves nothing out.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
-        let Self { since_ms, until_ms, agent, tool, decision } = self;
+        let Self { since_ms, until_ms, agent, tool, decision, snapshot } = self;
         since_ms.is_none() && until_ms.is_none() && agent.is_none() && tool.is_none() && decision.is_none()
     }
 

@@ -7,8 +7,8 @@ use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta};
 use callgate_store::StoredReceipt;
 
-use crate::release::compile_archive;
-use crate::vault::{self, Attachment};
+use crate::release::compile_text;
+use crate::vault;
 
 /// The snapshots of a log.
 #[derive(Debug, Default)]
@@ -58,20 +58,20 @@ impl Library {
     }
 
     pub(super) fn learn(&mut self, receipt: &StoredReceipt, delta: &Delta) {
-        let (version, digest) = match &delta.change {
-            Change::SnapshotStaged(stage) => (format!("v{}", stage.version), stage.digest.clone()),
-            Change::SnapshotActivated(activated) => {
-                let version = format!("v{}", activated.version);
-                if self.in_force.as_ref().is_none_or(|(at, _)| *at < receipt.index) {
-                    self.in_force = Some((receipt.index, version.clone()));
-                }
-                (version, activated.digest.clone())
-            }
+        let (digest, version) = match &delta.change {
+            Change::SnapshotStaged(stage) => (&stage.digest, stage.version),
+            Change::SnapshotActivated(activated) => (&activated.digest, activated.version),
             _ => return,
         };
-        // One that is known already may be compiled.
+        let version = format!("v{version}");
+        if matches!(delta.change, Change::SnapshotActivated(_))
+            && self.in_force.as_ref().is_none_or(|(at, _)| *at < receipt.index)
+        {
+            self.in_force = Some((receipt.index, version.clone()));
+        }
+        // An activation names a snapshot that is kept, or keeps it.
         self.kept.entry(version).or_insert_with(|| Shelved {
-            digest,
+            digest: digest.clone(),
             text: receipt.attachment.clone(),
             compiled: None,
         });
@@ -111,7 +111,7 @@ impl Library {
 
 fn compile(text: &[u8], digest: &str) -> Result<Arc<Snapshot>, String> {
     let text = vault::open_plain(text)?;
-    let snapshot = compile_archive(&Attachment::Plain(text))?;
+    let snapshot = compile_text(&text)?;
     if snapshot.digest.to_string() != digest {
         return Err("its text does not have the digest that was signed".to_owned());
     }

@@ -1,5 +1,6 @@
 //! Simulating inside a running gate: its own log and snapshots, off the threads that decide.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use callgate_core::snapshot::Snapshot;
@@ -91,11 +92,14 @@ impl Gate {
     /// The snapshots among the first `size` receipts.
     fn library(&self, size: u64) -> Result<Library, String> {
         let mut library = Library::default();
-        let activations = self.store.state(|state| state.0.snapshots().to_vec());
-        for activation in activations.iter().filter(|activation| activation.receipt < size) {
-            let receipt = self.store.read(activation.receipt).map_err(|e| e.to_string())?;
-            let missing = || format!("there is no receipt {}", activation.receipt);
-            library.note(&receipt.ok_or_else(missing)?)?;
+        let places: BTreeSet<u64> = self.store.state(|state| {
+            let release = state.0.release();
+            let kept = release.kept().values().map(|kept| kept.receipt);
+            kept.chain(release.activations().iter().map(|activation| activation.receipt)).collect()
+        });
+        for place in places.range(..size) {
+            let receipt = self.store.read(*place).map_err(|e| e.to_string())?;
+            library.note(&receipt.ok_or_else(|| format!("there is no receipt {place}"))?)?;
         }
         Ok(library)
     }

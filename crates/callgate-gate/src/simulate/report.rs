@@ -302,7 +302,7 @@ impl Report {
             decisions: totals.evaluated,
             loosened: totals.loosened,
             not_evaluated: totals.not_evaluated,
-            report_sha256: Digest::of(&self.to_json()).to_string(),
+            report_sha256: Digest::of(&self.to_json()).hex(),
             tightened: totals.tightened,
         }
     }
