@@ -10,6 +10,7 @@ pub mod decide;
 pub mod decimal;
 pub mod decision;
 pub mod digest;
+pub mod event;
 pub mod facts;
 pub mod fields;
 pub mod finding;

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use callgate_core::state::{Change, Conflict, Delta, State};
 use callgate_store::{Fold, FoldError, SegmentStore};
 
+use crate::events::Feed;
+
 /// The gate's state, as the store sees it.
 #[derive(Debug, Default)]
-pub(crate) struct GateState(pub State, pub Pause);
+pub(crate) struct GateState(pub State, pub Pause, pub Feed);
 
 /// While it lasts nothing happens: no decision and no outcome is committed, so that a snapshot can come
 /// into force with everything before it in its history. Whoever meets it waits for the publication.
@@ -50,6 +52,7 @@ impl Fold for GateState {
 
     fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
         self.0.apply(index, payload_sha256, delta);
+        self.2.note(index, &delta.change);
     }
 }
 

@@ -437,5 +437,6 @@ impl Gate {
     /// Stops accepting, waits for what is under way, and lets go of the data folder.
     pub fn close(&self) {
         self.store.close();
+        self.store.state(|state| state.2.close());
     }
 }

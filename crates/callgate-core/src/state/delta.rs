@@ -129,6 +129,13 @@ pub enum Change {
     SessionErased(SessionKey),
     /// Monitors that were not in force are filled from the log, before a snapshot needs them.
     HistoryFilled(HistoryFill),
+    /// An endpoint for events has had, or will never have, those up to here.
+    Delivered {
+        /// The endpoint's id.
+        endpoint: String,
+        /// The last receipt that it is not told of any more.
+        through: u64,
+    },
     /// A receipt that changes nothing, such as the log's first.
     Noted {},
 }
@@ -253,7 +260,7 @@ pub enum Conflict {
     /// What was read of the history got another event.
     #[error("the history moved on")]
     History,
-    /// A version or key id is taken, or what is named is unknown.
+    /// A version or key id is taken, what is named is unknown, or a delivery is recorded already.
     #[error("the registry moved on")]
     Registry,
 }

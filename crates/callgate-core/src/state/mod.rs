@@ -88,6 +88,8 @@ pub struct State {
     next_slot: u64,
     release: Release,
     keys: BTreeMap<String, ApiKey>,
+    /// By endpoint, the last receipt it is not told of any more.
+    delivered: BTreeMap<String, u64>,
     latest_ms: i64,
     history: History,
 }
@@ -147,6 +149,12 @@ impl State {
         &self.keys
     }
 
+    /// The last receipt that an endpoint for events is not told of any more; `None` for one that is new.
+    #[must_use]
+    pub fn delivered(&self, endpoint: &str) -> Option<u64> {
+        self.delivered.get(endpoint).copied()
+    }
+
     /// The latest clock of any receipt: a gate's clock never goes back behind it.
     #[must_use]
     pub const fn latest_ms(&self) -> i64 {
@@ -184,11 +192,15 @@ impl State {
             Change::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
             Change::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
             Change::SessionErased(key) if !self.slots.contains_key(key) => Err(Conflict::Registry),
+            Change::Delivered { endpoint, through } if self.delivered(endpoint) >= Some(*through) => {
+                Err(Conflict::Registry)
+            }
             Change::KeyCreated(_)
             | Change::KeyRevoked { .. }
             | Change::SessionErased(_)
             | Change::HistoryFilled(_)
             | Change::PointAcknowledged(_)
+            | Change::Delivered { .. }
             | Change::Noted {} => Ok(()),
         }
     }
@@ -293,6 +305,9 @@ impl State {
             Change::HistoryFilled(fill) => {
                 self.history.begin(&fill.begins);
                 self.history.fill(&fill.kept);
+            }
+            Change::Delivered { endpoint, through } => {
+                self.delivered.insert(endpoint.clone(), *through);
             }
             Change::Noted {} => {}
         }
