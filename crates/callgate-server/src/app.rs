@@ -16,14 +16,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use callgate_gate::{Gate, Unavailable};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinError;
 use tower::Service as _;
 
+use crate::events::Places;
 use crate::listen::Entrance;
 use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
-use crate::{MODE_HEADER, admission, decide, openapi, outcomes, receipts, status};
+use crate::{MODE_HEADER, admission, decide, events, openapi, outcomes, receipts, status};
 
 /// What every request shares.
 #[derive(Debug)]
@@ -32,18 +33,27 @@ pub(crate) struct App {
     pub(crate) dev: bool,
     pub(crate) limits: ServerLimits,
     pub(crate) log: Log,
+    /// Who is told of events.
+    pub(crate) places: Places,
     in_flight: Arc<Semaphore>,
     incidents: AtomicU64,
+    stopping: watch::Receiver<bool>,
 }
 
 /// The right to have the gate do some work; held until that work ends.
 pub(crate) type Slot = OwnedSemaphorePermit;
 
 impl App {
-    pub(crate) fn new(gate: Arc<Gate>, options: ServerOptions) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, options: ServerOptions, stopping: watch::Receiver<bool>) -> Self {
         let ServerOptions { dev, limits, log, .. } = options;
         let in_flight = Arc::new(Semaphore::new(slots(&limits)));
-        Self { gate, dev, limits, log, in_flight, incidents: AtomicU64::new(1) }
+        let (places, incidents) = (Places::new(&limits), AtomicU64::new(1));
+        Self { gate, dev, limits, log, places, in_flight, incidents, stopping }
+    }
+
+    /// Tells what lasts that the server stops.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.clone()
     }
 
     /// A slot for each of `requests`, or none at all.
@@ -92,6 +102,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/outcomes", post(outcomes::report_outcome))
         .route("/api/v1/receipts/{id}", get(receipts::read_receipt))
         .route("/api/v1/checkpoint", get(receipts::read_checkpoint))
+        .route("/api/v1/events", get(events::subscribe))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/openapi.json", get(openapi::document))

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use callgate_gate::Credential;
 
 use crate::app::App;
@@ -25,11 +25,38 @@ pub(crate) struct Caller(pub(crate) Credential);
 #[derive(Debug)]
 pub(crate) struct AnyCaller(pub(crate) Option<Credential>);
 
+/// A caller of something that lasts, whose credential may be looked at again.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) credential: Credential,
+    shown: HeaderMap,
+    over_tcp: bool,
+}
+
+impl Standing {
+    /// Whether what was shown is still good for the same.
+    pub(crate) fn holds(&self, app: &App) -> bool {
+        establish(&self.shown, self.over_tcp, app).is_ok_and(|now| now == self.credential)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Standing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let over_tcp = over_tcp(parts);
+        let credential = establish(&parts.headers, over_tcp, app)?;
+        let values = parts.headers.get_all(AUTHORIZATION).iter();
+        let shown = values.map(|value| (AUTHORIZATION, value.clone())).collect();
+        Ok(Self { credential, shown, over_tcp })
+    }
+}
+
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        establish(parts, app).map(Self)
+        establish(&parts.headers, over_tcp(parts), app).map(Self)
     }
 }
 
@@ -37,16 +64,19 @@ impl FromRequestParts<Arc<App>> for AnyCaller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        Ok(Self(establish(parts, app).ok()))
+        Ok(Self(establish(&parts.headers, over_tcp(parts), app).ok()))
     }
 }
 
-fn establish(parts: &Parts, app: &App) -> Result<Credential, Problem> {
-    let over_tcp = parts.extensions.get() != Some(&Entrance::Unix);
+fn over_tcp(parts: &Parts) -> bool {
+    parts.extensions.get() != Some(&Entrance::Unix)
+}
+
+fn establish(headers: &HeaderMap, over_tcp: bool, app: &App) -> Result<Credential, Problem> {
     if app.dev && over_tcp {
         return Ok(Credential::Development);
     }
-    let mut shown = parts.headers.get_all(AUTHORIZATION).iter();
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
     match (shown.next(), shown.next()) {
         // A key shown over the socket binds its bearer to the key's agent, as everywhere.
         (None, _) if !over_tcp => Ok(Credential::Local),

@@ -13,6 +13,7 @@ mod body;
 mod credential;
 mod decide;
 mod error;
+mod events;
 mod listen;
 mod openapi;
 mod options;

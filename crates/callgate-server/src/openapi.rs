@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{decide, outcomes, receipts, status, wire};
+use crate::{decide, events, outcomes, receipts, status, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ use crate::{decide, outcomes, receipts, status, wire};
         outcomes::report_outcome,
         receipts::read_receipt,
         receipts::read_checkpoint,
+        events::subscribe,
         status::healthz,
         status::readyz,
     ),
@@ -35,6 +36,7 @@ use crate::{decide, outcomes, receipts, status, wire};
         (name = "decisions", description = "May this action run?"),
         (name = "outcomes", description = "What became of it"),
         (name = "evidence", description = "Receipts, proofs, checkpoints"),
+        (name = "events", description = "What happens at the gate, as it happens"),
         (name = "health", description = "For whoever keeps the gate running; no key needed"),
     ),
     modifiers(&Keys)

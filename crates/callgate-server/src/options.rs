@@ -58,6 +58,10 @@ pub struct ServerLimits {
     pub in_flight: usize,
     /// Requests in one batch; 64.
     pub batch: usize,
+    /// Subscribers to events; 64, of which half may be agents.
+    pub subscribers: usize,
+    /// How often a subscriber hears something, though nothing happens; 15 s.
+    pub heartbeat_time: Duration,
 }
 
 impl Default for ServerLimits {
@@ -75,6 +79,8 @@ impl Default for ServerLimits {
             connections: 1024,
             in_flight: 2048,
             batch: 64,
+            subscribers: 64,
+            heartbeat_time: Duration::from_secs(15),
         }
     }
 }

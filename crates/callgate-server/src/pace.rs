@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use hyper::body::{Bytes, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -57,6 +59,31 @@ impl Pace {
     fn state(&self) -> MutexGuard<'_, (Doing, Instant)> {
         // Nothing can panic while it is locked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body whose request is under way until it ends or is dropped.
+#[derive(Debug)]
+pub(crate) struct Lasting {
+    pub(crate) body: Body,
+    pub(crate) pace: Arc<Pace>,
+}
+
+impl hyper::body::Body for Lasting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        self.pace.request_ended();
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use callgate_gate::Gate;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,9 +22,10 @@ use tokio::task::JoinSet;
 
 use crate::app::{self, App};
 use crate::error::ServeError;
+use crate::events::Lasts;
 use crate::listen::{self, Entrance, Listener};
 use crate::options::{ServerLimits, ServerOptions};
-use crate::pace::{Pace, Paced};
+use crate::pace::{Lasting, Pace, Paced};
 use crate::problem;
 
 /// How long to wait when the system gives no connection, for lack of file descriptors for instance.
@@ -50,8 +52,8 @@ pub async fn serve(
     if options.dev {
         options.log.line("development mode: no authentication, anyone on this machine may ask as any agent");
     }
-    let server = Arc::new(Server::new(gate, options));
     let (stop, stopping) = watch::channel(false);
+    let server = Arc::new(Server::new(gate, options, stopping.clone()));
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(Arc::clone(&server).accept(listener, stopping.clone()));
@@ -99,14 +101,14 @@ enum Arrival {
 }
 
 impl Server {
-    fn new(gate: Arc<Gate>, options: ServerOptions) -> Self {
+    fn new(gate: Arc<Gate>, options: ServerOptions, stopping: watch::Receiver<bool>) -> Self {
         let mut http = http1::Builder::new();
         // `Paced` limits the time that headers take, and tells it from the time a connection rests.
         http.max_headers(options.limits.headers)
             .max_header_size(options.limits.header_bytes)
             .header_read_timeout(None);
         let connections = Semaphore::new(options.limits.connections.min(Semaphore::MAX_PERMITS));
-        let app = Arc::new(App::new(gate, options));
+        let app = Arc::new(App::new(gate, options, stopping));
         Self {
             router: app::router(Arc::clone(&app)),
             app,
@@ -186,8 +188,7 @@ impl Server {
             let (router, pace) = (self.router.clone(), Arc::clone(&pace));
             async move {
                 let response = app::answer(&self.app, router, entrance, request.map(Body::new)).await;
-                pace.request_ended();
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(ending(response, pace))
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(paced), service));
@@ -199,6 +200,15 @@ impl Server {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
     }
+}
+
+/// Has the request end with its answer, whenever that is.
+fn ending(response: Response, pace: Arc<Pace>) -> Response {
+    if response.extensions().get::<Lasts>().is_some() {
+        return response.map(|body| Body::new(Lasting { body, pace }));
+    }
+    pace.request_ended();
+    response
 }
 
 /// Ready once the server stops, or is gone.

@@ -59,11 +59,14 @@ pub(crate) struct Setup {
     pub(crate) dev: bool,
     pub(crate) limits: ServerLimits,
     pub(crate) deadline: Duration,
+    /// What an earlier gate left, for a restart.
+    pub(crate) disk: Option<SimFs>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { dev: false, limits: ServerLimits::default(), deadline: Duration::from_secs(10) }
+        let limits = ServerLimits::default();
+        Self { dev: false, limits, deadline: Duration::from_secs(10), disk: None }
     }
 }
 
@@ -102,7 +105,7 @@ impl World {
 
     /// With more listeners beside TCP.
     pub(crate) async fn behind(setup: Setup, mut listeners: Vec<Listener>) -> Self {
-        let (disk, latch) = (SimFs::new(7), Latch::default());
+        let (disk, latch) = (setup.disk.unwrap_or_else(|| SimFs::new(7)), Latch::default());
         let gate = gate(&disk, &latch, setup.deadline).await;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);

@@ -11,6 +11,7 @@ mod auth;
 mod browser;
 mod client;
 mod decide;
+mod events;
 mod evidence;
 mod fixture;
 mod hangup;

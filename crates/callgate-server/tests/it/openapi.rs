@@ -38,6 +38,7 @@ async fn it_is_served_and_lists_every_route() {
         ("/api/v1/outcomes", "post"),
         ("/api/v1/receipts/{id}", "get"),
         ("/api/v1/checkpoint", "get"),
+        ("/api/v1/events", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
     ] {
