@@ -33,12 +33,8 @@ mod vault;
 
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
-<<<<<<< HEAD
 pub use error::{AdminError, ControlError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
-=======
-pub use error::{AdminError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
 pub use events::Events;
->>>>>>> c7e5418 (Tell what happened at the gate as events, derived from the log)
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
 pub use identity::{Identity, ORIGIN_PREFIX};
 pub use keys::{ApiKeySecret, KeyRecord};

@@ -4,7 +4,7 @@
 //! payload. Arguments are in neither.
 
 use callgate_core::event::{Data, Event, Field, Kind};
-use callgate_core::state::Change;
+use callgate_core::state::{ApiKey, Change, Holder, ModeScope, Trial};
 use callgate_log::Statement;
 use callgate_log::statement::{Body, Decision};
 use callgate_store::{Fold as _, StoredReceipt};
@@ -18,10 +18,34 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
             Kind::SnapshotActivated,
             vec![("snapshot", format!("v{}", snapshot.version)), ("digest", snapshot.digest.clone())],
         ),
-        Change::KeyCreated(key) => (
-            Kind::KeyCreated,
-            vec![("key", key.id.clone()), ("agent", key.agent.clone()), ("tenant", key.tenant.clone())],
+        Change::SnapshotStaged(stage) => (
+            Kind::SnapshotStaged,
+            vec![("snapshot", format!("v{}", stage.version)), ("digest", stage.digest.clone())],
         ),
+        Change::SnapshotSimulated { version, .. } => {
+            (Kind::SnapshotSimulated, vec![("snapshot", format!("v{version}"))])
+        }
+        Change::ControlActivated(control) => (
+            Kind::ControlActivated,
+            vec![("snapshot", format!("c{}", control.version)), ("digest", control.digest.clone())],
+        ),
+        Change::RolloutStarted(rollout) => (
+            Kind::RolloutStarted,
+            vec![
+                ("snapshot", format!("v{}", rollout.candidate.version)),
+                ("trial", trial(&rollout.trial).to_owned()),
+            ],
+        ),
+        Change::RolloutStopped {} => (Kind::RolloutStopped, Vec::new()),
+        Change::ModeSet { monitor, scope } => {
+            let mode = if *monitor { "monitor" } else { "enforce" };
+            let mut texts = vec![("mode", mode.to_owned())];
+            if let ModeScope::Agent { agent, tenant } = scope {
+                texts.extend([("agent", agent.clone()), ("tenant", tenant.clone())]);
+            }
+            (Kind::ModeSet, texts)
+        }
+        Change::KeyCreated(key) => (Kind::KeyCreated, holder(key)),
         Change::KeyRevoked { id } => (Kind::KeyRevoked, vec![("key", id.clone())]),
         Change::SessionErased(key) => (
             Kind::SubjectErased,
@@ -33,6 +57,8 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
         ),
         Change::Decision(_)
         | Change::Outcome(_)
+        | Change::PointAcknowledged(_)
+        | Change::PointRetired { .. }
         | Change::HistoryFilled(_)
         | Change::Delivered { .. }
         | Change::Noted {} => return None,
@@ -41,10 +67,34 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
     Some((kind, texts.into_iter().map(|(name, text)| (name, Field::Text(text))).collect()))
 }
 
+fn holder(key: &ApiKey) -> Vec<(&'static str, String)> {
+    let mut texts = vec![("key", key.id.clone())];
+    match &key.holder {
+        Holder::Agent { agent, tenant, .. } => {
+            texts.extend([("agent", agent.clone()), ("tenant", tenant.clone())]);
+        }
+        Holder::Person { person, tenant, .. } => {
+            texts.push(("person", person.clone()));
+            texts.extend(tenant.iter().map(|tenant| ("tenant", tenant.clone())));
+        }
+    }
+    texts
+}
+
+const fn trial(trial: &Trial) -> &'static str {
+    match trial {
+        Trial::Shadow {} => "shadow",
+        Trial::Canary { .. } => "canary",
+    }
+}
+
 /// How the deltas begin that tell their kind without being parsed.
 const OPENING: &[u8] = b"{\"change\":{\"kind\":\"";
 /// The kinds of change that are never an event.
-const SILENT: [&[u8]; 4] = [b"outcome", b"history_filled", b"delivered", b"noted"];
+const SILENT: [&[u8]; 6] =
+    [b"outcome", b"point_acknowledged", b"point_retired", b"history_filled", b"delivered", b"noted"];
+/// What an event says of the particulars of a change to the gate.
+const PARTICULARS: [&str; 1] = ["reason"];
 /// What stands in a decision's delta that is an event.
 const TELLING: [&[u8]; 0] = [];
 
@@ -72,7 +122,11 @@ pub(crate) fn derive(receipt: &StoredReceipt) -> Result<Option<Event>, String> {
     let Some((kind, mut data)) = said(&delta.change) else { return Ok(None) };
     let statement = Statement::parse(&receipt.payload).map_err(|e| unreadable(e.to_string()))?;
     match statement.body() {
-        Body::Admin(admin) => drop(data.insert("by", admin.actor.clone().into())),
+        Body::Admin(admin) => {
+            data.insert("by", admin.actor.clone().into());
+            let said = PARTICULARS.iter().filter_map(|name| Some((*name, admin.details.get(name)?)));
+            data.extend(said.map(|(name, text)| (name, text.clone().into())));
+        }
         Body::Decision(decision) => data.extend(names(decision)),
         _ => {}
     }
@@ -108,58 +162,58 @@ fn moment(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use callgate_core::history::Reads;
-    use callgate_core::state::{
-        ApiKey, DecisionDelta, Delta, HistoryFill, NonceUse, OutcomeDelta, SessionKey, SnapshotRef,
-    };
+    use callgate_core::state::Delta;
 
     use super::*;
     use crate::fold::encode;
 
-    fn key() -> SessionKey {
-        SessionKey { agent: "bot".to_owned(), session: "s".to_owned(), tenant: "acme".to_owned() }
-    }
-
-    fn decision() -> DecisionDelta {
-        DecisionDelta {
-            advance: None,
-            key: Some(key()),
-            // What an agent writes must not look like a mark.
-            nonce: Some(NonceUse { until_ms: 1, value: "\"kind\":\"key_created\"".to_owned() }),
-            observations: Vec::new(),
-            open_until_ms: Some(9),
-            reads: None::<Reads>,
-            slot: Some(1),
-            snapshot: 1,
-            team: None,
-            version: 0,
-        }
-    }
-
     /// Every kind of change, and what it says.
-    fn changes() -> Vec<(Change, Option<Kind>)> {
-        let text = || "x".to_owned();
-        let api_key = ApiKey { agent: text(), id: text(), sha256: text(), team: None, tenant: text() };
-        let snapshot = SnapshotRef { blind: None, digest: text(), monitors: Vec::new(), version: 3 };
-        let outcome = OutcomeDelta {
-            decision: 1,
-            key: key(),
-            observations: Vec::new(),
-            reads: None,
-            snapshot: None,
-            version: 0,
-        };
-        vec![
-            (Change::Decision(decision()), None),
-            (Change::Outcome(outcome), None),
-            (Change::SnapshotActivated(snapshot), Some(Kind::SnapshotActivated)),
-            (Change::KeyCreated(api_key), Some(Kind::KeyCreated)),
-            (Change::KeyRevoked { id: text() }, Some(Kind::KeyRevoked)),
-            (Change::SessionErased(key()), Some(Kind::SubjectErased)),
-            (Change::HistoryFilled(HistoryFill::default()), None),
-            (Change::Delivered { endpoint: text(), through: 1 }, None),
-            (Change::Noted {}, None),
-        ]
+    const CHANGES: [(&str, Option<Kind>); 18] = [
+        // What an agent writes must not look like a mark.
+        (
+            r#"{"kind":"decision","epoch":1,"snapshot":1,"version":0,"nonce":{"until_ms":1,"value":"\"kind\":\"key_created\""}}"#,
+            None,
+        ),
+        (
+            r#"{"kind":"outcome","decision":1,"key":{"agent":"bot","session":"s","tenant":"t"},"version":0}"#,
+            None,
+        ),
+        (
+            r#"{"kind":"snapshot_staged","author":"ana","digest":"sha256:0","version":3}"#,
+            Some(Kind::SnapshotStaged),
+        ),
+        (
+            r#"{"kind":"snapshot_simulated","version":3,"evidence":{"baseline":"a","candidate":"b","constraints_changed":0,"decisions":1,"loosened":0,"not_evaluated":0,"report_sha256":"00","tightened":0}}"#,
+            Some(Kind::SnapshotSimulated),
+        ),
+        (r#"{"kind":"snapshot_activated","digest":"sha256:0","version":3}"#, Some(Kind::SnapshotActivated)),
+        (
+            r#"{"kind":"rollout_started","candidate":{"digest":"d","version":3},"max_drift_bp":1,"min_decisions":1,"trial":{"kind":"shadow"}}"#,
+            Some(Kind::RolloutStarted),
+        ),
+        (r#"{"kind":"rollout_stopped"}"#, Some(Kind::RolloutStopped)),
+        (r#"{"kind":"mode_set","monitor":true,"scope":{"scope":"everyone"}}"#, Some(Kind::ModeSet)),
+        (
+            r#"{"kind":"mode_set","monitor":false,"scope":{"scope":"agent","agent":"bot","tenant":"t"}}"#,
+            Some(Kind::ModeSet),
+        ),
+        (r#"{"kind":"point_acknowledged","enforces":[],"id":"p","snapshot":"v1"}"#, None),
+        (r#"{"kind":"point_retired","id":"p"}"#, None),
+        (r#"{"kind":"control_activated","digest":"d","version":1}"#, Some(Kind::ControlActivated)),
+        (
+            r#"{"kind":"key_created","holder":{"kind":"agent","agent":"bot","tenant":"t"},"id":"k","sha256":"00"}"#,
+            Some(Kind::KeyCreated),
+        ),
+        (r#"{"kind":"key_revoked","id":"k"}"#, Some(Kind::KeyRevoked)),
+        (r#"{"kind":"session_erased","agent":"bot","session":"s","tenant":"t"}"#, Some(Kind::SubjectErased)),
+        (r#"{"kind":"history_filled"}"#, None),
+        (r#"{"kind":"delivered","endpoint":"e","through":1}"#, None),
+        (r#"{"kind":"noted"}"#, None),
+    ];
+
+    fn changes() -> impl Iterator<Item = (Change, Option<Kind>)> {
+        let read = |text| serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        CHANGES.into_iter().map(move |(text, kind)| (read(text), kind))
     }
 
     #[test]
@@ -174,10 +228,23 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_said() {
-        for (change, _) in changes() {
-            let Some((_, data)) = said(&change) else { continue };
-            assert!(!data.contains_key("sha256"), "{data:?}");
+    fn what_is_said() {
+        let said = |text| {
+            let (kind, data) = said(&serde_json::from_str(text).unwrap()).unwrap();
+            format!("{kind} {}", serde_json::to_string(&data).unwrap())
+        };
+        let table = [
+            (
+                r#"{"kind":"key_created","holder":{"kind":"person","person":"ana","roles":["reviewer"],"tenant":"t"},"id":"k","sha256":"00"}"#,
+                r#"key.created {"key":"k","person":"ana","tenant":"t"}"#,
+            ),
+            (CHANGES[8].0, r#"mode.set {"agent":"bot","mode":"enforce","tenant":"t"}"#),
+            (CHANGES[7].0, r#"mode.set {"mode":"monitor"}"#),
+            (CHANGES[5].0, r#"rollout.started {"snapshot":"v3","trial":"shadow"}"#),
+            (CHANGES[2].0, r#"snapshot.staged {"digest":"sha256:0","snapshot":"v3"}"#),
+        ];
+        for (change, expected) in table {
+            assert_eq!(said(change), expected);
         }
     }
 

@@ -125,6 +125,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use callgate_core::event::Kind;
+    use callgate_core::state::Holder;
     use callgate_policy::Bundle;
     use callgate_store::OsRandom;
     use callgate_store::sim::{Faults, SimFs};
@@ -151,8 +152,12 @@ mod tests {
         gate.decide(Asked::Bytes(request.to_vec()), Credential::Local).await.unwrap();
     }
 
+    fn holder(agent: &str) -> Holder {
+        Holder::Agent { agent: agent.to_owned(), owner: None, team: None, tenant: "default".to_owned() }
+    }
+
     async fn create(gate: &Gate, agent: &str) -> KeyRecord {
-        gate.create_key(agent, "default", None, "ana").await.unwrap().0
+        gate.create_key(holder(agent), "ana").await.unwrap().0
     }
 
     /// The next event, which must be there soon.
@@ -279,7 +284,7 @@ mod tests {
         let mut faults = Faults::default();
         faults.fail_sync_at = Some(fs.syncs() + 1);
         fs.set_faults(faults);
-        assert!(gate.create_key("bot", "default", None, "ana").await.is_err());
+        assert!(gate.create_key(holder("bot"), "ana").await.is_err());
         let told = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap();
         assert!(told.is_err(), "{told:?}");
     }

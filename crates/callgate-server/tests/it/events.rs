@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callgate_core::state::Holder;
 use callgate_gate::Credential;
 use callgate_server::{Listener, ServerLimits};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
 use crate::client::{get, key};
-use crate::fixture::{Setup, World, call};
+use crate::fixture::{Setup, World, call, holder};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -182,7 +183,7 @@ async fn stopping_does_not_wait_for_subscribers() {
 async fn events_are_for_who_may_see_them_and_only_so_long() {
     let world = World::with(Setup { dev: false, ..quick() }).await;
     let (id, shown) = {
-        let (record, secret) = world.gate.create_key("bot", "default", None, "test").await.unwrap();
+        let (record, secret) = world.gate.create_key(holder("bot"), "test").await.unwrap();
         (record.id, secret.reveal().to_owned())
     };
     assert_eq!(world.get("/api/v1/events", "").await.status, 401);
@@ -196,6 +197,17 @@ async fn events_are_for_who_may_see_them_and_only_so_long() {
         assert_eq!(block, ": here");
     }
     assert_eq!(world.get("/api/v1/events", &key(&shown)).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_reviewer_hears_of_policy_and_not_of_keys() {
+    let world = World::with(Setup { dev: false, ..quick() }).await;
+    let (ana, roles) = ("ana".to_owned(), ["reviewer".to_owned()].into());
+    let ana = Holder::Person { person: ana, public_key: None, roles, tenant: None };
+    let (_, secret) = world.gate.create_key(ana, "test").await.unwrap();
+    let mut reviewer = Subscriber::to(&world, "?after=0", &key(secret.reveal())).await;
+    assert_eq!(reviewer.told().await.unwrap().kind, "snapshot.activated");
+    assert_eq!(reviewer.block().await.as_deref(), Some(": here"), "and not of the key");
 }
 
 #[tokio::test]
@@ -253,7 +265,7 @@ async fn who_does_not_read_is_cut_and_holds_up_nobody() {
                 .map(|number| {
                     let gate = std::sync::Arc::clone(&world.gate);
                     let agent = format!("{}-{number}", "bot".repeat(60));
-                    tokio::spawn(async move { gate.create_key(&agent, "default", None, "test").await })
+                    tokio::spawn(async move { gate.create_key(holder(&agent), "test").await })
                 })
                 .collect();
             for one in many {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use callgate_core::state::Holder;
 use callgate_gate::clock::ManualClock;
 use callgate_gate::{Gate, GateOptions};
 use callgate_policy::Bundle;
@@ -128,19 +129,7 @@ impl World {
     }
 
     pub(crate) async fn key(&self, agent: &str) -> String {
-        let (_, secret) = self
-            .gate
-            .create_key(
-                callgate_core::state::Holder::Agent {
-                    agent: agent.into(),
-                    owner: None,
-                    team: None,
-                    tenant: "default".into(),
-                },
-                "test",
-            )
-            .await
-            .expect("a key");
+        let (_, secret) = self.gate.create_key(holder(agent), "test").await.expect("a key");
         secret.reveal().to_owned()
     }
 
@@ -197,6 +186,11 @@ impl World {
         let grown = tokio::time::timeout(Duration::from_secs(10), growth).await;
         assert!(grown.is_ok(), "the log has {} receipts, not {size}", self.gate.size());
     }
+}
+
+/// An agent as the holder of a key.
+pub(crate) fn holder(agent: &str) -> Holder {
+    Holder::Agent { agent: agent.into(), owner: None, team: None, tenant: "default".into() }
 }
 
 /// A call of a tool of the server `files`, with an enforcement point that enforces what the rules ask for.
