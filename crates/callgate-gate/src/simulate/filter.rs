@@ -29,7 +29,12 @@ impl Filter {
     #[must_use]
     pub const fn is_everything(&self) -> bool {
         let Self { since_ms, until_ms, agent, tool, decision, snapshot } = self;
-        since_ms.is_none() && until_ms.is_none() && agent.is_none() && tool.is_none() && decision.is_none()
+        since_ms.is_none()
+            && until_ms.is_none()
+            && agent.is_none()
+            && tool.is_none()
+            && decision.is_none()
+            && snapshot.is_none()
     }
 
     /// Whether a receipt of that time is looked at.
