@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::decision::{Code, Decision, Reason, Source};
+use crate::decision::{Code, Decision, Mode, Reason, Source};
+use crate::digest::Digest;
 use crate::facts::{Position, SessionFacts};
 use crate::name::Name;
 use crate::pattern::Pattern;
@@ -173,14 +174,15 @@ pub fn apply(contracts: &[Contract], request: &Request, session: Option<&Session
     Ruling::default()
 }
 
-/// The rule that stands for a contract's own `ALLOW`.
+/// The rule that stands for a contract's own `ALLOW`; `fingerprint` is that of the contract.
 #[must_use]
-pub fn rule_of(id: &str, source: Source) -> Rule {
+pub fn rule_of(id: &str, source: Source, fingerprint: Digest) -> Rule {
     Rule {
         id: id.into(),
         module: "contract",
         source,
         effect: Decision::Allow,
+        mode: Mode::Enforce,
         priority: 0,
         invariant: false,
         reason: None,
@@ -188,5 +190,6 @@ pub fn rule_of(id: &str, source: Source) -> Rule {
         approval: None,
         retry_after_ms: None,
         controls: Vec::new(),
+        fingerprint,
     }
 }

@@ -5,20 +5,20 @@
 use std::sync::Arc;
 
 use crate::contract;
-use crate::decision::{Code, Decision, Reason};
+use crate::decision::{Code, Reason};
 use crate::digest::Digest;
 use crate::facts::{Credential, Facts};
 use crate::finding::{Consulted, Question};
 use crate::history::{HistoryFacts, Observation, Occurrence, Query};
 use crate::in_force::Shadow;
 use crate::module::Evaluation;
+use crate::monitor::{self, Answer, Said};
 use crate::name::Name;
 use crate::request::Request;
 use crate::rule::{Rule, Specificity, Step, Verdict};
-use crate::settle::{Settled, settle};
+use crate::settle::Settled;
 use crate::snapshot::Snapshot;
 use crate::state::{DecisionDelta, NonceUse, SessionKey};
-use crate::tighten::tighten;
 
 /// What was asked: a request, or bytes that are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn add(now_ms: i64, span_ms: u64) -> i64 {
 fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
     let denials = vec![Reason::guard(Code::InvalidRequest, problem.clone())];
     Decided {
-        settled: refused(denials),
+        settled: Settled::denied(denials, None),
         effects: DecisionDelta::NOTHING,
         ask: Ask::Malformed(problem),
         trace: Vec::new(),
@@ -87,26 +87,12 @@ fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
     }
 }
 
-/// A denial by guards alone.
-fn refused(reasons: Vec<Reason>) -> Settled {
-    Settled {
-        decision: Decision::Deny,
-        code: reasons.first().and_then(|reason| reason.code),
-        reasons,
-        matched: None,
-        constraints: crate::constraint::Constraints::default(),
-        approval: None,
-        retry_after_ms: None,
-        verdicts: Vec::new(),
-    }
-}
-
 fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts) -> Decided {
     let expires_at_ms = add(facts.now_ms, snapshot.defaults.permit_ttl_ms);
     if let Err(reason) = identify(&mut request, &facts.credential) {
         // Someone else's session must not be touched, so nothing but the receipt is left.
         return Decided {
-            settled: refused(vec![reason]),
+            settled: Settled::denied(vec![reason], None),
             effects: DecisionDelta::NOTHING,
             ask: Ask::Request(request),
             trace: Vec::new(),
@@ -130,13 +116,14 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         specificity: Specificity::default(),
         error: None,
     }));
-    let settled = settle(denials, verdicts, &request, &snapshot.defaults);
-    if settled.decision == Decision::Deny {
-        // Denied without the judge, who is not asked then, and on whom nothing rests.
+    let said = Said { denials, verdicts, judged };
+    let answer = monitor::answer(said, &request, facts, &snapshot.defaults);
+    if answer.is_denied_unjudged {
+        // The judge is not asked then, and nothing rests on it.
         (questions, consulted) = (Vec::new(), Vec::new());
     }
-    let settled = tighten(settled, judged, &snapshot.defaults);
-    let (settled, observations) = observe(snapshot, &request, facts, settled);
+    let (settled, observations) = observe(snapshot, &request, facts, answer);
+    // What runs against the contract's order, because it is only monitored, moves no session.
     let advance = ruling.advance.filter(|_| settled.decision.permits());
     let effects = DecisionDelta {
         advance,
@@ -166,18 +153,18 @@ fn observe(
     snapshot: &Snapshot,
     request: &Request,
     facts: &Facts,
-    settled: Settled,
+    answer: Answer,
 ) -> (Settled, Vec<Observation>) {
     let Some(history) = facts.history.as_ref().filter(|_| snapshot.looks_back()) else {
-        return (settled, Vec::new());
+        return (answer.settled(), Vec::new());
     };
     let seen = |allowed| snapshot.observe(&Occurrence::Decided { request, allowed }, history);
-    match seen(settled.decision.permits()) {
-        Ok(observations) => (settled, observations),
-        Err(_) if !settled.decision.permits() => (settled, Vec::new()),
+    match seen(answer.permits()) {
+        Ok(observations) => (answer.settled(), observations),
+        Err(_) if !answer.permits() => (answer.settled(), Vec::new()),
         Err(why) => {
-            let settled = refused(vec![Reason::guard(Code::PolicyError, unkept(&why))]);
-            (settled, seen(false).unwrap_or_default())
+            let refused = Settled::denied(vec![Reason::guard(Code::PolicyError, unkept(&why))], None);
+            (answer.instead(refused).settled(), seen(false).unwrap_or_default())
         }
     }
 }
@@ -291,7 +278,7 @@ pub(crate) fn normalised(
 /// Refuses an action that could not be kept in the history that policies ask.
 pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
     if decided.settled.decision.permits() {
-        decided.settled = refused(vec![Reason::guard(Code::PolicyError, unkept(why))]);
+        decided.settled = Settled::denied(vec![Reason::guard(Code::PolicyError, unkept(why))], None);
         decided.effects.advance = None;
         decided.effects.open_until_ms = None;
         decided.effects.observations.clear();

@@ -61,6 +61,31 @@ impl FromStr for Decision {
     }
 }
 
+/// Whether what policy says is enforced, or only recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Decided, recorded and enforced.
+    #[default]
+    Enforce,
+    /// Decided and recorded; it never blocks.
+    Monitor,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Enforce, Self::Monitor];
+
+    /// The word, `enforce` or `monitor`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
+        }
+    }
+}
+
 /// Why an action was not simply allowed. Declared in the order of precedence: of several, the
 /// first is the decision's `code`, all are among its `reasons`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +148,21 @@ impl Code {
         Self::RateExceeded,
         Self::ApprovalRequired,
     ];
+
+    /// Whether it guards the gate itself rather than following from policy: no mode lifts it.
+    #[must_use]
+    pub const fn guards_the_gate(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidRequest
+                | Self::StaleTimestamp
+                | Self::ReplayNonce
+                | Self::AgentKilled
+                | Self::NotCertified
+                | Self::BreakerOpen
+                | Self::GateUnavailable
+        )
+    }
 
     /// The word on the wire, such as `DENIED_BY_RULE`.
     #[must_use]
@@ -207,5 +247,8 @@ mod tests {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }
         assert!(Code::ALL.is_sorted());
+        for mode in Mode::ALL {
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.as_str());
+        }
     }
 }

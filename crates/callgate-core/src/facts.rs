@@ -78,6 +78,9 @@ pub struct Facts {
     /// What was read of the past, if a policy in force looks back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryFacts>,
+    /// Whether an operator set this agent to be monitored only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub monitor: bool,
     /// The gate's clock, milliseconds since 1970 UTC.
     pub now_ms: i64,
     /// Whether the nonce was used before in this session.
@@ -88,6 +91,11 @@ pub struct Facts {
     /// What a judge answered, by the digest of the question, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Facts {
@@ -102,6 +110,14 @@ impl Facts {
     /// Facts of a request whose session, nonce and past are unknown.
     #[must_use]
     pub const fn new(credential: Credential, now_ms: i64) -> Self {
-        Self { credential, history: None, now_ms, nonce_used: false, session: None, findings: Vec::new() }
+        Self {
+            credential,
+            history: None,
+            monitor: false,
+            now_ms,
+            nonce_used: false,
+            session: None,
+            findings: Vec::new(),
+        }
     }
 }

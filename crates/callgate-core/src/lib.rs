@@ -19,6 +19,7 @@ pub mod in_force;
 pub mod index;
 pub mod json;
 pub mod module;
+pub(crate) mod monitor;
 pub mod name;
 pub mod pattern;
 pub mod request;

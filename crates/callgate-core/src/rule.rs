@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::constraint::Constraints;
-use crate::decision::{Decision, Source};
+use crate::decision::{Decision, Mode, Source};
+use crate::digest::Digest;
 use crate::snapshot::Defaults;
 
 /// The parts of a rule that combining and receipts need; the condition stays with the module.
@@ -17,6 +18,8 @@ pub struct Rule {
     pub source: Source,
     /// What it answers when it matches.
     pub effect: Decision,
+    /// Whether its answer is enforced.
+    pub mode: Mode,
     /// Higher outranks lower; 0 unless written.
     pub priority: i32,
     /// Nothing outranks the verdict of an invariant.
@@ -31,6 +34,9 @@ pub struct Rule {
     pub retry_after_ms: Option<u64>,
     /// The controls this rule is evidence for, such as `soc2/cc6.1`.
     pub controls: Vec<String>,
+    /// The digest of what the rule means: of its text without comments, blanks and descriptions. The
+    /// same rule has the same one in every bundle, wherever it stands; its defaults are not in it.
+    pub fingerprint: Digest,
 }
 
 impl Rule {

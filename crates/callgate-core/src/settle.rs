@@ -3,11 +3,11 @@
 //! Any deny wins. Otherwise the verdicts with the highest priority, then the most specific, decide;
 //! among equals the most restrictive wins; no invariant is outranked. No verdict: deny.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
 use crate::constraint::Constraints;
-use crate::decision::{Code, Decision, Reason};
+use crate::decision::{Code, Decision, Mode, Reason};
 use crate::request::Request;
 use crate::rule::{ApprovalTerms, Rule, Specificity, Verdict};
 use crate::snapshot::Defaults;
@@ -30,8 +30,28 @@ pub struct Settled {
     /// When to ask again.
     pub retry_after_ms: Option<u64>,
     /// Every verdict in order of rank, highest first: what the reasons were made of. The explanation
-    /// reads how they rank from here, so that it never ranks them again.
+    /// reads how they rank from here, so that it never ranks them again. Rules that only monitor are
+    /// among them.
     pub verdicts: Vec<Verdict>,
+    /// [`Mode::Monitor`] where something that is only monitored had a say.
+    pub mode: Mode,
+    /// What would have been answered if everything were enforced, where that is something else.
+    pub would: Option<Would>,
+}
+
+/// What enforcement of everything would have answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Would {
+    /// The answer.
+    pub decision: Decision,
+    /// Why it is not a plain allow.
+    pub code: Option<Code>,
+    /// The rule that would have decided.
+    pub matched: Option<Arc<Rule>>,
+    /// Every contribution, as in [`Settled::reasons`].
+    pub reasons: Vec<Reason>,
+    /// What would have had to be enforced.
+    pub constraints: Constraints,
 }
 
 /// Why one verdict ranks before another.
@@ -69,6 +89,30 @@ impl Precedence {
 }
 
 impl Settled {
+    /// An enforced denial for `reasons`, the first of which gives the code.
+    #[must_use]
+    pub fn denied(reasons: Vec<Reason>, matched: Option<Arc<Rule>>) -> Self {
+        let code = reasons.first().and_then(|reason| reason.code);
+        Self { code, reasons, matched, ..Self::plain(Decision::Deny) }
+    }
+
+    /// An enforced decision without anything beside it.
+    #[must_use]
+    pub(crate) fn plain(decision: Decision) -> Self {
+        Self {
+            decision,
+            code: code_of(decision),
+            reasons: Vec::new(),
+            matched: None,
+            constraints: Constraints::default(),
+            approval: None,
+            retry_after_ms: None,
+            verdicts: Vec::new(),
+            mode: Mode::Enforce,
+            would: None,
+        }
+    }
+
     /// The verdict that decided: `None` when a guard, a denial without a verdict, or nothing did.
     #[must_use]
     pub fn deciding(&self) -> Option<&Verdict> {
@@ -84,7 +128,12 @@ fn rank(verdict: &Verdict) -> (bool, i32, Specificity, Decision) {
     (speaks, verdict.rule.priority, verdict.specificity, verdict.rule.effect)
 }
 
-/// Combines failed guards and verdicts into one decision.
+/// The order of combining: the highest rank first, and ids where ranks are equal.
+pub(crate) fn by_rank(a: &Verdict, b: &Verdict) -> Ordering {
+    rank(b).cmp(&rank(a)).then_with(|| a.rule.id.cmp(&b.rule.id))
+}
+
+/// Combines failed guards and verdicts into one decision, whatever the modes of the rules.
 #[must_use]
 pub fn settle(
     denials: Vec<Reason>,
@@ -93,7 +142,7 @@ pub fn settle(
     defaults: &Defaults,
 ) -> Settled {
     // Ids break ties, so that neither file order nor rule order shows.
-    verdicts.sort_by(|a, b| rank(b).cmp(&rank(a)).then_with(|| a.rule.id.cmp(&b.rule.id)));
+    verdicts.sort_by(by_rank);
     let mut denials = denials;
     denials.extend(verdicts.iter().filter_map(denial));
     let deciding = deciding(&verdicts);
@@ -135,7 +184,7 @@ fn deciding(verdicts: &[Verdict]) -> Option<&Verdict> {
 
 /// The tightest of the defaults and of every verdict's constraints. A constraining rule that could
 /// not be evaluated still constrains.
-fn merged(verdicts: &[Verdict], defaults: &Defaults) -> Constraints {
+pub(crate) fn merged(verdicts: &[Verdict], defaults: &Defaults) -> Constraints {
     let mut all = defaults.constraints.clone();
     for verdict in verdicts.iter().filter(|v| v.rule.effect != Decision::Deny) {
         all.merge(&verdict.rule.constraints);
@@ -206,15 +255,13 @@ fn decided(rule: &Arc<Rule>, verdicts: &[Verdict], reasons: Vec<Reason>, default
     let throttled = decision == Decision::Throttle;
     let terms = || ApprovalTerms::of_anyone(defaults);
     Settled {
-        decision,
-        code: code_of(decision),
         reasons,
         matched: Some(Arc::clone(rule)),
         constraints,
         approval: (decision == Decision::RequireApproval)
             .then(|| rule.approval.clone().unwrap_or_else(terms)),
         retry_after_ms: throttled.then(|| rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)),
-        verdicts: Vec::new(),
+        ..Settled::plain(decision)
     }
 }
 
@@ -222,18 +269,8 @@ fn denied(mut denials: Vec<Reason>, others: Vec<Reason>, verdicts: &[Verdict]) -
     // Stable: within a code, guards come before rules and rules stay as they rank.
     denials.sort_by_key(|reason| reason.code);
     let first = denials.first();
-    let code = first.and_then(|reason| reason.code);
     let by = first.and_then(|reason| reason.rule.clone());
     let matched = verdicts.iter().find(|v| Some(&v.rule.id) == by.as_ref()).map(|v| Arc::clone(&v.rule));
     denials.extend(others);
-    Settled {
-        decision: Decision::Deny,
-        code,
-        reasons: denials,
-        matched,
-        constraints: Constraints::default(),
-        approval: None,
-        retry_after_ms: None,
-        verdicts: Vec::new(),
-    }
+    Settled::denied(denials, matched)
 }

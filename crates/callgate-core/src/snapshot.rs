@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use crate::catalogue::Catalogue;
 use crate::constraint::Constraints;
 use crate::contract::Contract;
+use crate::decision::Mode;
 use crate::digest::Digest;
 use crate::finding::JudgeSettings;
 use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
 use crate::module::Module;
+use crate::pattern::Pattern;
 
 /// What holds where no rule says otherwise.
 #[derive(Debug, Clone)]
@@ -27,6 +29,10 @@ pub struct Defaults {
     pub require_nonce: bool,
     /// The judge that rules may ask; without one, none does.
     pub judge: Option<JudgeSettings>,
+    /// Whether anything is enforced.
+    pub mode: Mode,
+    /// The agents that are only monitored, by their exact names.
+    pub monitored: Vec<Pattern>,
     /// How much may change when a snapshot takes the place of another.
     pub rollout: Rollout,
 }
@@ -69,6 +75,8 @@ impl Default for Defaults {
             retry_after_ms: 1000,
             require_nonce: false,
             judge: None,
+            mode: Mode::Enforce,
+            monitored: Vec::new(),
             rollout: Rollout::default(),
         }
     }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::constraint::Constraints;
 use crate::decision::{Code, Decision, Reason};
 use crate::rule::{ApprovalTerms, Rule, Verdict};
 use crate::settle::{Settled, code_of, reason_of};
@@ -44,16 +43,8 @@ fn refused(settled: Settled, rule: &Arc<Rule>, message: String, reasons: Vec<Rea
 fn denied(settled: Settled, rule: &Arc<Rule>, code: Code, mut reasons: Vec<Reason>) -> Settled {
     reasons.sort_by_key(|reason| reason.code != Some(code));
     reasons.extend(settled.reasons);
-    Settled {
-        decision: Decision::Deny,
-        code: Some(code),
-        reasons,
-        matched: Some(Arc::clone(rule)),
-        constraints: Constraints::default(),
-        approval: None,
-        retry_after_ms: None,
-        verdicts: settled.verdicts,
-    }
+    let verdicts = settled.verdicts;
+    Settled { code: Some(code), verdicts, ..Settled::denied(reasons, Some(Arc::clone(rule))) }
 }
 
 /// The stricter of what was decided and what `rule`, the strictest of the judge's, answers.

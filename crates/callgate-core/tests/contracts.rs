@@ -20,7 +20,11 @@ use callgate_core::state::{Change, Conflict, Delta, State};
 fn contract(id: &str, seal_on: &[&str], agents: &[&str]) -> Contract {
     let set = |words: &[&str]| words.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     Contract {
-        rule: Arc::new(rule_of(id, Source { file: "contracts/c.yaml".into(), line: 1, column: 1 })),
+        rule: Arc::new(rule_of(
+            id,
+            Source { file: "contracts/c.yaml".into(), line: 1, column: 1 },
+            Digest::of(b""),
+        )),
         steps: ["intake", "review", "execution", "settle"].map(String::from).to_vec(),
         actions: Some(BTreeMap::from([
             ("intake".to_owned(), set(&["READ_INPUT"])),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use callgate_core::catalogue::Catalogue;
 use callgate_core::constraint::Constraints;
 use callgate_core::decide::{Ask, Decided, decide};
-use callgate_core::decision::{Code, Decision, Source};
+use callgate_core::decision::{Code, Decision, Mode, Source};
 use callgate_core::digest::Digest;
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::finding::{Consulted, Failure, Finding, Question};
@@ -71,6 +71,7 @@ fn verdict(id: u32, effect: Decision, priority: i32) -> Verdict {
         module: "says",
         source: Source { file: "rules/r.yaml".into(), line: id, column: 1 },
         effect,
+        mode: Mode::Enforce,
         priority,
         invariant: false,
         reason: None,
@@ -78,6 +79,7 @@ fn verdict(id: u32, effect: Decision, priority: i32) -> Verdict {
         approval: None,
         retry_after_ms: None,
         controls: Vec::new(),
+        fingerprint: Digest::of(b""),
     };
     Verdict { rule: Arc::new(rule), specificity: Specificity::default(), error: None }
 }

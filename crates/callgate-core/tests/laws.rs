@@ -7,7 +7,7 @@ use std::sync::Arc;
 use callgate_core::catalogue::{Catalogue, CatalogueTool};
 use callgate_core::constraint::{Constraints, Kind, Limit};
 use callgate_core::decide::{Ask, Decided, decide};
-use callgate_core::decision::{Code, Decision, Source};
+use callgate_core::decision::{Code, Decision, Mode, Source};
 use callgate_core::digest::Digest;
 use callgate_core::facts::{Credential, Facts, Position, SessionFacts};
 use callgate_core::json::Limits;
@@ -90,6 +90,7 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
                 module: "says",
                 source: Source { file: "rules/r.yaml".into(), line: id + 1, column: 1 },
                 effect,
+                mode: Mode::Enforce,
                 priority,
                 invariant,
                 reason: None,
@@ -97,6 +98,7 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
                 approval: None,
                 retry_after_ms: None,
                 controls: Vec::new(),
+                fingerprint: Digest::of(b""),
             };
             Verdict {
                 rule: Arc::new(rule),
@@ -314,6 +316,7 @@ fn guards_come_in_the_order_of_their_codes() {
         rule: Arc::new(callgate_core::contract::rule_of(
             "a",
             Source { file: "f".into(), line: 1, column: 1 },
+            Digest::of(b""),
         )),
         specificity: Specificity::default(),
         error: None,

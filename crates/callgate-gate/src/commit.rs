@@ -125,6 +125,8 @@ impl Gate {
             let state = &state.0;
             let now_ms = clock.max(state.latest_ms());
             let mut facts = state.facts(request, credential.clone(), now_ms);
+            // Nobody's actions on the gate itself are only monitored.
+            facts.monitor &= !active.control;
             facts.history = queries.map(|queries| state.history().read(queries, now_ms, blind));
             let key = request.map(SessionKey::of);
             let session = key.as_ref().filter(|key| key.is_chained()).and_then(|key| state.session(key));

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use callgate_core::decide::{self, Ask};
-use callgate_core::decision::{Code, Decision};
+use callgate_core::decision::{Code, Decision, Mode};
 use callgate_core::digest::hex;
 use callgate_core::request::Request;
-use callgate_core::rule::{Outcome, Step};
+use callgate_core::rule::{Outcome, Rule, Step};
 use callgate_core::snapshot::Snapshot;
 
 use crate::Credential;
@@ -65,8 +65,8 @@ impl Gate {
 
 /// A deny matched that looks at names alone.
 fn is_denied_unconditionally(snapshot: &Snapshot, trace: &[Step]) -> bool {
-    let mut denies =
-        trace.iter().filter(|step| step.outcome == Outcome::Matched && step.rule.effect == Decision::Deny);
+    let denies = |rule: &Rule| rule.effect == Decision::Deny && rule.mode == Mode::Enforce;
+    let mut denies = trace.iter().filter(|step| step.outcome == Outcome::Matched && denies(&step.rule));
     denies.any(|step| snapshot.modules.iter().any(|module| module.is_unconditional(&step.rule)))
 }
 

@@ -236,7 +236,7 @@ impl Replay {
         } else {
             format!("v{}", self.state.release().active_version())
         };
-        let mut differences = self.facts_differ(&ask, &facts);
+        let mut differences = self.facts_differ(&ask, &facts, effects.control);
         differences.extend(past::history_differs(&self.state, &force, &ask, &facts));
         let mut decided = force.decide(ask, &facts);
         // The shell's own fields; the fold checks them.
@@ -279,20 +279,28 @@ impl Replay {
     }
 
     /// The session facts must be those the log folds to at this place.
-    fn facts_differ(&self, ask: &Ask, facts: &Facts) -> Vec<Difference> {
+    fn facts_differ(&self, ask: &Ask, facts: &Facts, control: bool) -> Vec<Difference> {
         let Ask::Request(request) = ask else { return Vec::new() };
         let folded = self.state.facts(Some(request), facts.credential.clone(), facts.now_ms);
         let claims_another = matches!(&facts.credential,
             Credential::Agent { agent, .. } if agent != request.agent.id.as_str())
             || matches!(&facts.credential, Credential::Person { .. });
-        if folded.session == facts.session || claims_another {
-            return Vec::new();
+        let mut differences = Vec::new();
+        if folded.session != facts.session && !claims_another {
+            differences.push(Difference {
+                field: "facts.session".to_owned(),
+                recorded: format!("{:?}", facts.session),
+                replayed: format!("{:?}", folded.session),
+            });
         }
-        vec![Difference {
-            field: "facts.session".to_owned(),
-            recorded: format!("{:?}", facts.session),
-            replayed: format!("{:?}", folded.session),
-        }]
+        if (folded.monitor && !control) != facts.monitor {
+            differences.push(Difference {
+                field: "facts.monitor".to_owned(),
+                recorded: facts.monitor.to_string(),
+                replayed: folded.monitor.to_string(),
+            });
+        }
+        differences
     }
 }
 

@@ -78,6 +78,7 @@ codes! {
     UnknownWord "CG0208" Error "a word that is not one of the choices";
     OutOfRange "CG0209" Error "a number outside its range";
     Version "CG0210" Error "a language version that is not supported";
+    BadShare "CG0211" Error "a text that cannot be a share";
     RepeatedId "CG0301" Error "an id stands twice in the bundle";
     BadCondition "CG0302" Error "a condition that does not compile";
     NeverTrue "CG0303" Error "a condition that is never true";
@@ -91,6 +92,8 @@ codes! {
     KeyBesideJudge "CG0311" Error "a key that says nothing beside a judge";
     BadSight "CG0312" Error "a path that shows the judge nothing";
     NoJudge "CG0313" Error "a rule asks a judge, and the bundle names no model";
+    BadStages "CG0314" Error "stages of an approval that cannot be followed";
+    MonitorPermits "CG0315" Warning "a rule that would permit, and only monitors";
     BadSteps "CG0401" Error "a step order that cannot be read";
     EnvVariable "CG0402" Error "an environment variable that is not set or cannot be read";
     BadActions "CG0403" Error "an action map that cannot be read";

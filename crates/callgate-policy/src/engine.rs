@@ -222,7 +222,7 @@ impl Installed {
 #[cfg(test)]
 mod tests {
     use callgate_core::constraint::Constraints;
-    use callgate_core::decision::{Decision, Source};
+    use callgate_core::decision::{Decision, Mode, Source};
     use callgate_core::facts::Credential;
     use callgate_core::json::Limits;
 
@@ -260,6 +260,7 @@ mod tests {
             module: "touchy",
             source: Source { file: "x".into(), line: 1, column: 1 },
             effect,
+            mode: Mode::Enforce,
             priority: 0,
             invariant: false,
             reason: None,
@@ -267,6 +268,7 @@ mod tests {
             approval: None,
             retry_after_ms: None,
             controls: Vec::new(),
+            fingerprint: Digest::of(b""),
         })
     }
 

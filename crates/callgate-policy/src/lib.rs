@@ -15,6 +15,7 @@ mod diagnostic;
 mod dogwood;
 mod engine;
 mod explain;
+mod fingerprint;
 mod language;
 mod lower;
 pub mod rego;

@@ -104,7 +104,8 @@ impl State {
             key.as_ref().zip(nonce).is_some_and(|(key, nonce)| self.nonces.contains(&nonce_name(key, nonce)));
         let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
         let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
-        Facts { nonce_used, session, ..Facts::new(credential, now_ms) }
+        let monitor = request.is_some_and(|request| self.release.monitors(request));
+        Facts { monitor, nonce_used, session, ..Facts::new(credential, now_ms) }
     }
 
     /// What earlier events left behind.

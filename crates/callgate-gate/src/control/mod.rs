@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use callgate_core::decide::{Ask, PERSON};
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::name::Name;
 use callgate_core::request::{Agent, DEFAULT_TENANT, Request, Session, Tool};
 use callgate_core::state::{Change, ControlRef};
@@ -115,6 +115,16 @@ impl Gate {
         if snapshot.looks_back() {
             return Err(PublishError::Control(
                 "policies about the past cannot decide over the gate itself; use rules".to_owned(),
+            ));
+        }
+        let rules = snapshot.modules.iter().flat_map(|module| module.listed());
+        if snapshot.defaults.mode == Mode::Monitor
+            || !snapshot.defaults.monitored.is_empty()
+            || rules.into_iter().any(|rule| rule.mode == Mode::Monitor)
+        {
+            return Err(PublishError::Control(
+                "the policy of the gate's own actions cannot be in monitor mode; remove `mode` and `monitor`"
+                    .to_owned(),
             ));
         }
         let before = self.control.load_full();

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::fields::nearest;
 use callgate_core::name::{MAX_NAME, Name};
 use callgate_core::pattern::{MAX_PATTERN, Pattern};
@@ -32,6 +32,12 @@ pub(crate) struct Whole<const LEAST: i64, const MOST: i64>;
 pub(crate) struct Duration;
 /// One of the five decisions.
 pub(crate) struct Word;
+/// `enforce` or `monitor`.
+pub(crate) struct ModeWord;
+/// A share as a percentage, such as `5%`; read into basis points.
+pub(crate) struct Percent;
+/// A shape, read together with the tree it was read from.
+pub(crate) struct Meant<S>(PhantomData<S>);
 /// A condition in CEL, as written.
 pub(crate) struct Condition;
 /// A list of a shape, not empty.
@@ -233,6 +239,87 @@ impl Shape for Word {
     }
 }
 
+impl Shape for ModeWord {
+    type Out = Mode;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Mode> {
+        let text = text(node, "a mode in text", sink)?;
+        let known = Mode::ALL.into_iter().find(|mode| mode.as_str() == text);
+        if known.is_none() {
+            let shown: String = text.escape_debug().take(64).collect();
+            sink.add(Code::UnknownWord, node.span, format!("`{shown}` is not a mode"))
+                .help("write `enforce` or `monitor`");
+        }
+        known
+    }
+
+    fn schema() -> Json {
+        json!({"enum": Mode::ALL.map(Mode::as_str)})
+    }
+}
+
+impl Shape for Percent {
+    /// Basis points: hundredths of a percent.
+    type Out = u32;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<u32> {
+        let Some(text) = node.scalar().filter(|text| !text.is_null()) else {
+            return sink.wrong_type(node, "a share in text, such as `\"5%\"`");
+        };
+        let share = basis_points(&text.text);
+        if share.is_none() {
+            let shown: String = text.text.escape_debug().take(64).collect();
+            let help = if basis_points(&format!("{}%", text.text)).is_some() {
+                format!("write it as a percentage: \"{shown}%\"?")
+            } else {
+                "write a percentage from \"0%\" to \"100%\" with at most two decimals, such as \"2.5%\""
+                    .to_owned()
+            };
+            sink.add(Code::BadShare, node.span, format!("`{shown}` is not a share")).help(help);
+        }
+        share
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^(100(\\.0{1,2})?|[0-9]{1,2}(\\.[0-9]{1,2})?)%$"})
+    }
+}
+
+/// Reads `2.5%` as 250.
+fn basis_points(text: &str) -> Option<u32> {
+    let number = text.strip_suffix('%')?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !digits(whole, 3) || !digits(decimals, 2) || (whole.len() == 3 && !whole.starts_with('1')) {
+        return None;
+    }
+    let scale = if decimals.len() == 1 { 10 } else { 1 };
+    let hundredths = decimals.parse::<u32>().ok()?.checked_mul(scale)?;
+    let points = whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(hundredths)?;
+    (points <= 10_000).then_some(points)
+}
+
+/// What a shape was read into, and the tree it was read from.
+#[derive(Debug, Clone)]
+pub(crate) struct MeantText<T> {
+    pub(crate) text: T,
+    pub(crate) node: Node,
+}
+
+impl<S: Shape> Shape for Meant<S> {
+    type Out = MeantText<S::Out>;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Self::Out> {
+        S::decode(node, sink).map(|text| MeantText { text, node: node.clone() })
+    }
+
+    fn schema() -> Json {
+        S::schema()
+    }
+}
+
 impl Shape for Condition {
     type Out = String;
 
@@ -328,6 +415,29 @@ impl Shape for Patterns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_percentages() {
+        let cases = [
+            ("0%", 0),
+            ("5%", 500),
+            ("2.5%", 250),
+            ("0.01%", 1),
+            ("99.99%", 9999),
+            ("100%", 10_000),
+            ("100.00%", 10_000),
+            ("07%", 700),
+        ];
+        for (text, points) in cases {
+            assert_eq!(basis_points(text), Some(points), "{text}");
+        }
+        for text in [
+            "", "%", "5", ".5%", "5.%", "5.001%", "100.01%", "101%", "099%", "1e1%", "-1%", "+1%", " 5%",
+            "5 %", "٥%",
+        ] {
+            assert_eq!(basis_points(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn durations_say_their_units() {

@@ -2,7 +2,7 @@
 
 use super::actions::ActionsText;
 use super::steps::StepsText;
-use crate::decode::{List, NameText, OneOrList, Patterns, Prose, Version};
+use crate::decode::{List, Meant, NameText, OneOrList, Patterns, Prose, Version};
 
 record! {
     /// A file of contracts.
@@ -10,7 +10,7 @@ record! {
         /// The version of the language: `v1`.
         required version: Version,
         /// The contracts; their order says nothing.
-        required contracts: List<ContractText>,
+        required contracts: List<Meant<ContractText>>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The routing header of a Rego package: `custom: {callgate: …}` of its metadata.
 
 use super::rules::TagsText;
-use crate::decode::{NameText, OneOrList, Patterns, Prose, Switch, Whole};
+use crate::decode::{ModeWord, NameText, OneOrList, Patterns, Prose, Switch, Whole};
 
 record! {
     /// Which requests a package is asked about, and what its answers weigh.
@@ -20,6 +20,8 @@ record! {
         optional agents: Patterns,
         /// Higher outranks lower; 0 unless written.
         optional priority: Whole<-1_000_000, 1_000_000>,
+        /// Whether its answers are enforced; with `monitor` they are only recorded, and never block.
+        optional mode: ModeWord,
         /// Whether nothing outranks its answers.
         optional invariants: Switch,
         /// The controls this package is evidence for, such as `soc2/cc6.1`.

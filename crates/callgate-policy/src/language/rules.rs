@@ -2,14 +2,15 @@
 
 use callgate_core::name::Name;
 use callgate_core::pattern::Pattern;
+use callgate_core::rule::Stage;
 use serde_json::{Value as Json, json};
 
 use super::constraints::ConstraintsText;
 use super::judge::JudgeText;
 use crate::codes::Code;
 use crate::decode::{
-    Condition, Duration, List, NameText, OneOrList, Patterns, Prose, Shape, Sink, Spanned, Switch, Version,
-    Whole, Word,
+    Condition, Duration, List, Meant, ModeWord, NameText, OneOrList, Patterns, Prose, Shape, Sink, Spanned,
+    Switch, Version, Whole, Word,
 };
 use crate::syntax::{Kind, Node};
 
@@ -21,7 +22,7 @@ record! {
         /// Whether nothing may outrank the verdicts of this file.
         optional invariants: Switch,
         /// The rules; their order says nothing.
-        required rules: List<RuleText>,
+        required rules: List<Meant<RuleText>>,
     }
 }
 
@@ -42,12 +43,14 @@ record! {
         optional judge: JudgeText,
         /// What it answers.
         required decision: Word,
+        /// Whether its answer is enforced; with `monitor` it is only recorded, and never blocks.
+        optional mode: ModeWord,
         /// Why, in a sentence that the agent and its people see.
         optional reason: Prose,
         /// Higher outranks lower; 0 unless written.
         optional priority: Whole<-1_000_000, 1_000_000>,
         /// Who must agree, for `require_approval`.
-        optional approval: ApprovalText,
+        optional approval: ApprovalShape,
         /// What must be enforced if the action runs.
         optional constraints: ConstraintsText,
         /// When to ask again, for `throttle`.
@@ -96,9 +99,94 @@ record! {
         optional reviewers: OneOrList<NameText>,
         /// How many of them; 1 unless written.
         optional quorum: Whole<1, 100>,
-        /// How long the request waits.
+        /// Instead of `reviewers` and `quorum`: groups that must agree one after the other.
+        optional stages: List<StageText>,
+        /// How long the request waits, all stages together.
         optional expires: Duration,
+        /// What the action can reach if it goes wrong; shown to the reviewers.
+        optional blast_radius: Prose,
+        /// How the action is undone; shown to the reviewers.
+        optional rollback: Prose,
     }
+}
+
+record! {
+    /// One group of people who must agree.
+    struct StageText {
+        /// People or roles, such as `role:finance`; left out, any reviewer.
+        optional reviewers: OneOrList<NameText>,
+        /// How many of them; 1 unless written.
+        optional quorum: Whole<1, 100>,
+    }
+}
+
+/// The most stages of one approval.
+const MAX_STAGES: usize = 8;
+
+/// Who must agree: one group, or several stages.
+pub(crate) struct ApprovalShape;
+
+impl Shape for ApprovalShape {
+    type Out = ApprovalText;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<ApprovalText> {
+        let text = ApprovalText::decode(node, sink)?;
+        let Some(stages) = &text.stages else { return Some(text) };
+        let beside = [text.reviewers.as_ref().map(|it| it.span), text.quorum.as_ref().map(|it| it.span)];
+        for (span, key) in beside.into_iter().zip(["reviewers", "quorum"]) {
+            let Some(span) = span else { continue };
+            sink.add(Code::BadStages, span, format!("`{key}` says nothing beside `stages`"))
+                .help(format!("write `{key}` in each stage, or leave `stages` out"));
+        }
+        if stages.value.len() > MAX_STAGES {
+            sink.add(Code::BadStages, stages.span, format!("an approval has at most {MAX_STAGES} stages"))
+                .help("let more people of one stage agree: `quorum: 2`");
+        }
+        for (at, stage) in stages.value.iter().enumerate() {
+            let earlier =
+                stages.value.iter().take(at).any(|other| other.value.stage() == stage.value.stage());
+            if earlier {
+                sink.add(Code::BadStages, stage.span, "the same stage stands twice")
+                    .help("raise its `quorum`, or name other reviewers");
+            }
+        }
+        Some(text)
+    }
+
+    fn schema() -> Json {
+        let mut schema = ApprovalText::schema();
+        if let Some(keywords) = schema.as_object_mut() {
+            let beside = json!({"required": ["stages"], "anyOf": [{"required": ["reviewers"]}, {"required": ["quorum"]}]});
+            keywords.insert("not".to_owned(), beside);
+        }
+        if let Some(stages) = schema.pointer_mut("/properties/stages").and_then(Json::as_object_mut) {
+            stages.insert("maxItems".to_owned(), MAX_STAGES.into());
+            stages.insert("uniqueItems".to_owned(), true.into());
+        }
+        schema
+    }
+}
+
+impl StageText {
+    /// The stage it asks for.
+    pub(crate) fn stage(&self) -> Stage {
+        stage(self.reviewers.as_ref(), self.quorum.as_ref())
+    }
+}
+
+impl ApprovalText {
+    /// The stages it asks for; one where it writes none.
+    pub(crate) fn stages(&self) -> Vec<Stage> {
+        match &self.stages {
+            Some(stages) => stages.value.iter().map(|stage| stage.value.stage()).collect(),
+            None => vec![stage(self.reviewers.as_ref(), self.quorum.as_ref())],
+        }
+    }
+}
+
+fn stage(reviewers: Option<&Spanned<Vec<Spanned<Name>>>>, quorum: Option<&Spanned<i64>>) -> Stage {
+    let names = reviewers.into_iter().flat_map(|list| &list.value).map(|name| name.value.to_string());
+    Stage::of(names, quorum.and_then(|it| u32::try_from(it.value).ok()).unwrap_or(1))
 }
 
 record! {

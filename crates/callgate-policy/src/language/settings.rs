@@ -2,7 +2,7 @@
 
 use super::constraints::ConstraintsText;
 use super::judge::JudgeSettingsText;
-use crate::decode::{Duration, Flag, NameText, Prose, Version};
+use crate::decode::{Duration, Flag, ModeWord, NameText, Patterns, Percent, Prose, Version, Whole};
 
 record! {
     /// What holds for the whole bundle.
@@ -17,6 +17,52 @@ record! {
         optional defaults: DefaultsText,
         /// The model that rules with `judge` ask.
         optional judge: JudgeSettingsText,
+        /// Whether anything is enforced; with `monitor` all is only recorded, and nothing blocks.
+        optional mode: ModeWord,
+        /// What is only recorded, and never blocked.
+        optional monitor: MonitorText,
+        /// How much may change when this bundle takes the place of another.
+        optional rollout: RolloutText,
+    }
+}
+
+record! {
+    /// What is only recorded, and never blocked.
+    struct MonitorText {
+        /// Agents, as names or patterns; they are compared exactly.
+        required agents: Patterns,
+    }
+}
+
+record! {
+    /// How much may change when this bundle takes the place of another.
+    struct RolloutText {
+        /// Shares of the simulated decisions that may come out otherwise.
+        optional max_flips: FlipsText,
+        /// Who may go beyond these limits.
+        optional r#override: OverrideText,
+        /// How far the mix of decisions of a canary may drift before it is rolled back; 10% unless written.
+        optional max_drift: Percent,
+        /// How many decisions a canary makes before its drift counts; 100 unless written.
+        optional min_decisions: Whole<1, 1_000_000_000>,
+    }
+}
+
+record! {
+    /// Shares of the simulated decisions that may come out otherwise.
+    struct FlipsText {
+        /// More permissive; 5% unless written.
+        optional loosen: Percent,
+        /// More restrictive; 20% unless written.
+        optional tighten: Percent,
+    }
+}
+
+record! {
+    /// Who may go beyond the limits of a rollout.
+    struct OverrideText {
+        /// Whether a second person must agree; otherwise the publisher may do it alone, and says why.
+        optional second_person: Flag,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use callgate_core::constraint::Constraints;
 use callgate_core::decimal::Decimal;
-use callgate_core::decision::Code as DenialCode;
+use callgate_core::decision::{Code as DenialCode, Decision};
 use callgate_core::facts::Credential;
 use callgate_core::fields::nearest;
 use callgate_core::finding::{Failure, Ruling};
@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use super::constraints::ConstraintsText;
 use crate::codes::Code;
 use crate::decode::{
-    Duration, Fields, List, NameText, OneOrList, Prose, Shape, Sink, Spanned, Version, Whole, Word,
+    Duration, Fields, List, NameText, OneOrList, Prose, Shape, Sink, Spanned, Switch, Version, Whole, Word,
 };
 use crate::syntax::{Kind, Node};
 
@@ -75,6 +75,8 @@ record! {
         optional now: Moment,
         /// Who shows the request: `local` unless written, whose word on the agent is taken.
         optional credential: CredentialText,
+        /// Whether an operator set the agent to be monitored only.
+        optional monitor: Switch,
         /// What a judge answers, by the rule that asks it; to a rule that is not named, nobody answers.
         optional findings: FindingsText,
     }
@@ -133,7 +135,9 @@ record! {
         optional constraints: ExactConstraints,
         /// When to ask again, in milliseconds.
         optional retry_after_ms: Whole<0, 9_007_199_254_740_991>,
-        /// Who may agree, exactly.
+        /// What enforcement of everything would decide; `none` where that is the decision.
+        optional would: WouldWord,
+        /// Who may agree, exactly; stage after stage.
         optional reviewers: OneOrList<NameText>,
     }
 }
@@ -160,6 +164,8 @@ pub(crate) struct FailureWord;
 pub(crate) struct StatusWord;
 /// A code of a decision, or `none`.
 pub(crate) struct CodeWord;
+/// A decision, or `none`.
+pub(crate) struct WouldWord;
 /// A list of codes that may be empty.
 pub(crate) struct Codes;
 /// Constraints, or none.
@@ -363,6 +369,21 @@ impl Shape for StatusWord {
 
     fn schema() -> Json {
         json!({"enum": STATUSES})
+    }
+}
+
+impl Shape for WouldWord {
+    type Out = Option<Decision>;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Self::Out> {
+        match node.scalar() {
+            Some(text) if text.text == "none" => Some(None),
+            _ => Word::decode(node, sink).map(Some),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"oneOf": [Word::schema(), {"const": "none"}]})
     }
 }
 

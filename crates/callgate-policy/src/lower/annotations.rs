@@ -9,19 +9,21 @@ use callgate_core::rule::Rule;
 use callgate_core::snapshot::Defaults;
 use cedar_policy_core::ast::{Effect, Policy};
 
-use super::cedar::fits;
+use super::cedar::{LEXIS, fits};
 use crate::codes::Code;
-use crate::decode::{Duration, NameText, OneOrList, Prose, Shape, Sink, Whole, Word};
+use crate::decode::{Duration, ModeWord, NameText, OneOrList, Prose, Shape, Sink, Whole, Word};
 use crate::diagnostic::Problems;
+use crate::fingerprint;
 use crate::language::constraints::ConstraintsText;
-use crate::language::rules::ApprovalText;
+use crate::language::rules::ApprovalShape;
 use crate::syntax::{self, SourceFile, Span};
 
 /// The annotations that say something.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "id",
     "description",
     "decision",
+    "mode",
     "reason",
     "priority",
     "constraint",
@@ -81,7 +83,7 @@ pub(super) fn read(
     let plain = if constraints.is_some() { Decision::AllowWithConstraints } else { Decision::Allow };
     let effect = all.decision(permit, if permit { plain } else { Decision::Deny })?;
     all.goes_with(effect, constraints.is_some(), defaults);
-    let approval = all.decode::<ApprovalText>("approval", |text| format!("{{{text}}}"));
+    let approval = all.decode::<ApprovalShape>("approval", |text| format!("{{{text}}}"));
     let approval =
         (effect == Decision::RequireApproval).then(|| super::approval::lower(approval.as_ref(), defaults));
     let priority = all.decode::<Whole<-1_000_000, 1_000_000>>("priority", str::to_owned).unwrap_or(0);
@@ -91,6 +93,7 @@ pub(super) fn read(
         module,
         source: file.source(policy_span(policy, file)),
         effect,
+        mode: all.decode::<ModeWord>("mode", quoted).unwrap_or_default(),
         priority: i32::try_from(priority).unwrap_or(0),
         // Nothing outranks a `forbid`.
         invariant: !permit,
@@ -99,6 +102,7 @@ pub(super) fn read(
         approval,
         retry_after_ms: all.decode::<Duration>("retry_after", quoted),
         controls: controls.into_iter().flatten().map(|name| name.value.to_string()).collect(),
+        fingerprint: fingerprint::of_text(file.slice(policy_span(policy, file)), LEXIS),
     };
     let history = all.history();
     (all.problems.errors() == before).then(|| Written { rule: Arc::new(rule), id_span, history })

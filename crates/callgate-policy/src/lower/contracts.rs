@@ -7,31 +7,33 @@ use callgate_core::contract::{self, Contract};
 use callgate_core::fields::nearest;
 use callgate_core::name::Name;
 use callgate_core::pattern::Pattern;
+use callgate_core::value::Value;
 
 use super::Part;
 use super::dead::overlap;
 use crate::codes::Code;
-use crate::decode::{Sink, Spanned};
+use crate::decode::{MeantText, Sink, Spanned};
 use crate::diagnostic::Problems;
+use crate::fingerprint;
 use crate::language::contracts::ContractText;
 use crate::language::steps::{Steps, step_order};
 
 /// Reads all contracts, sorted by id.
 pub(super) fn lower(
-    parts: &[Part<'_, ContractText>],
+    parts: &[Part<'_, MeantText<ContractText>>],
     env: &BTreeMap<String, String>,
     problems: &mut Problems,
 ) -> Vec<Contract> {
-    let mut lowered: Vec<(&Part<'_, ContractText>, Contract)> = Vec::new();
+    let mut lowered: Vec<(&Part<'_, MeantText<ContractText>>, Contract)> = Vec::new();
     for part in parts {
         let sink = &mut Sink { file: part.file, problems };
-        let Some(contract) = contract(&part.text, part.sound, env, sink) else { continue };
+        let Some(contract) = contract(part, env, sink) else { continue };
         if let Some((_, other)) = lowered.iter().find(|(_, other)| ambiguous(other, &contract)) {
             let message = format!(
                 "the contracts `{}` and `{}` could both claim one request",
                 other.rule.id, contract.rule.id
             );
-            let span = part.text.id.as_ref().map(|id| id.span).unwrap_or_default();
+            let span = part.text.text.id.as_ref().map(|id| id.span).unwrap_or_default();
             sink.add(Code::AmbiguousContracts, span, message)
                 .help("give each contract `agents` of its own, or steps and functions of its own");
         }
@@ -42,11 +44,11 @@ pub(super) fn lower(
 }
 
 fn contract(
-    text: &ContractText,
-    sound: bool,
+    part: &Part<'_, MeantText<ContractText>>,
     env: &BTreeMap<String, String>,
     sink: &mut Sink<'_>,
 ) -> Option<Contract> {
+    let MeantText { text, node } = &part.text;
     let id = text.id.as_ref()?;
     let steps = steps(text.steps.as_ref()?, env, sink)?;
     let actions = text.actions.as_ref().map(|actions| {
@@ -55,14 +57,17 @@ fn contract(
         };
         actions.value.iter().map(entry).collect::<BTreeMap<String, BTreeSet<String>>>()
     });
-    if sound {
+    if part.sound {
         impassable(text, &steps, actions.as_ref(), sink);
     }
     let seal_at = seal_at(text, &steps, sink)?;
     let seal_on = seal_on(text, &seal_at, actions.as_ref(), sink);
     let agents =
         text.agents.iter().flat_map(|agents| &agents.value).map(|agent| agent.value.clone()).collect();
-    let rule = Arc::new(contract::rule_of(id.value.as_str(), sink.file.source(id.span)));
+    // The order may come from an environment variable.
+    let order = Value::List(steps.iter().map(|step| Value::from(step.as_str())).collect());
+    let fingerprint = fingerprint::of_mapping(node, &[("steps", order)]);
+    let rule = Arc::new(contract::rule_of(id.value.as_str(), sink.file.source(id.span), fingerprint));
     Some(Contract { rule, steps, actions, seal_at, seal_on, agents })
 }
 

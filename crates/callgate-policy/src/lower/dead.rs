@@ -4,7 +4,7 @@
 //! get wrong is reported.
 
 use callgate_core::catalogue::Catalogue;
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::fields::nearest;
 use callgate_core::name::Name;
 use callgate_core::pattern::{Pattern, Segment};
@@ -99,7 +99,8 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
 /// Whether `strong` speaks wherever `weak` does, and `weak` then changes nothing.
 fn silences(strong: &Compiled, weak: &Compiled) -> bool {
     let (over, under) = (&strong.rule, &weak.rule);
-    if strong.condition.is_some() || strong.judge.is_some() || under.effect == Decision::Deny {
+    let unenforced = over.mode == Mode::Monitor && under.mode == Mode::Enforce;
+    if unenforced || strong.condition.is_some() || strong.judge.is_some() || under.effect == Decision::Deny {
         return false;
     }
     if over.effect == Decision::Deny {

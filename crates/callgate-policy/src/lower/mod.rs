@@ -21,7 +21,7 @@ use self::dead::Draft;
 pub(crate) use self::rego::compile_bare;
 use crate::bundle::{Bundle, FileKind, Language};
 use crate::codes::Code;
-use crate::decode::{Shape, Sink, Spanned};
+use crate::decode::{MeantText, Shape, Sink, Spanned};
 use crate::diagnostic::{Problems, Report};
 use crate::engine::{Engine, Policies};
 use crate::language::contracts::{ContractText, ContractsFile};
@@ -46,8 +46,8 @@ pub(crate) struct Part<'a, T> {
 struct Parts<'a> {
     settings: Option<SettingsFile>,
     /// Rules, and whether their file says `invariants: true`.
-    rules: Vec<(Part<'a, RuleText>, bool)>,
-    contracts: Vec<Part<'a, ContractText>>,
+    rules: Vec<(Part<'a, MeantText<RuleText>>, bool)>,
+    contracts: Vec<Part<'a, MeantText<ContractText>>>,
     tools: Vec<Part<'a, Node>>,
     /// Files in languages that have parsers of their own.
     policies: Vec<(Language, &'a SourceFile<'a>)>,
@@ -256,8 +256,8 @@ pub(crate) fn cedar_schema(bundle: &Bundle) -> String {
 
 /// Ids name rules and contracts in receipts, so no two may share one.
 fn repeated_ids(parts: &Parts<'_>, others: &[Lowered<'_>], problems: &mut Problems) {
-    let rules = parts.rules.iter().map(|(part, _)| (part.file, part.text.id.as_ref(), "rule"));
-    let contracts = parts.contracts.iter().map(|part| (part.file, part.text.id.as_ref(), "contract"));
+    let rules = parts.rules.iter().map(|(part, _)| (part.file, part.text.text.id.as_ref(), "rule"));
+    let contracts = parts.contracts.iter().map(|part| (part.file, part.text.text.id.as_ref(), "contract"));
     let written = rules
         .chain(contracts)
         .filter_map(|(file, id, what)| id.map(|Spanned { value, span }| (file, value.as_str(), *span, what)));
@@ -284,7 +284,7 @@ pub(crate) fn rules_of(bundle: &Bundle) -> Option<(Rules, callgate_core::catalog
     let parts = decode(&files, &mut problems);
     let defaults = settings::lower(None);
     let catalogue = tools::lower(&parts.tools, &mut problems);
-    let read = |(part, invariant): &(Part<'_, RuleText>, bool)| {
+    let read = |(part, invariant): &(Part<'_, MeantText<RuleText>>, bool)| {
         rules::lower(part, *invariant, &catalogue, &defaults, &mut problems).map(|draft| draft.compiled)
     };
     let compiled: Option<Vec<_>> = parts.rules.iter().map(read).collect();

@@ -4,32 +4,34 @@ use std::sync::Arc;
 
 use callgate_core::catalogue::Catalogue;
 use callgate_core::constraint::Constraints;
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::name::Name;
 use callgate_core::pattern::Pattern;
 use callgate_core::rule::Rule;
 use callgate_core::snapshot::Defaults;
+use callgate_core::value::Value;
 
 use super::dead::Draft;
 use super::{Part, approval, judge};
 use crate::cel::Type;
 use crate::codes::Code;
 use crate::condition::{self, Condition};
-use crate::decode::{Sink, Spanned};
+use crate::decode::{MeantText, Sink, Spanned};
 use crate::diagnostic::Problems;
+use crate::fingerprint;
 use crate::language::rules::{RuleText, Tags as TagsText};
 use crate::rules::{self, Compiled, LabelTest, Matcher, Tags, Want};
 use crate::syntax::{SourceFile, Span};
 
 /// Reads one rule; `None` only after a report.
 pub(super) fn lower<'a>(
-    part: &Part<'a, RuleText>,
+    part: &Part<'a, MeantText<RuleText>>,
     invariant: bool,
     catalogue: &Catalogue,
     defaults: &Defaults,
     problems: &mut Problems,
 ) -> Option<Draft<'a>> {
-    let (text, file) = (&part.text, part.file);
+    let (MeantText { text, node }, file) = (&part.text, part.file);
     let sink = &mut Sink { file, problems };
     let (id, effect) = (text.id.as_ref(), text.decision.as_ref());
     if let Some(effect) = effect {
@@ -50,6 +52,7 @@ pub(super) fn lower<'a>(
         module: rules::NAME,
         source: file.source(id.span),
         effect,
+        mode: text.mode.as_ref().map_or(Mode::Enforce, |mode| mode.value),
         priority: text.priority.as_ref().and_then(|it| i32::try_from(it.value).ok()).unwrap_or(0),
         invariant,
         reason: text.reason.as_ref().map(|reason| reason.value.clone()),
@@ -57,7 +60,11 @@ pub(super) fn lower<'a>(
         approval: (effect == Decision::RequireApproval).then(|| approval::of_rule(text, defaults)),
         retry_after_ms: retry_after(text),
         controls: names(text.controls.as_ref()).map(|name| name.to_string()).collect(),
+        fingerprint: fingerprint::of_mapping(node, &[("invariants", Value::Bool(invariant))]),
     });
+    if let Some(mode) = &text.mode {
+        monitored(&rule, mode.span, defaults, sink);
+    }
     let judge = match &text.judge {
         None => None,
         Some(judge) => {
@@ -105,6 +112,15 @@ fn keys_of(text: &RuleText, effect: &Spanned<Decision>, defaults: &Defaults, sin
         let message = "`allow_with_constraints` needs constraints, of its own or among the defaults";
         sink.add(Code::KeyAgainstDecision, effect.span, message)
             .help("add `constraints:`, or decide `allow`");
+    }
+}
+
+/// A rule that would permit, and only monitors, permits nothing.
+fn monitored(rule: &Rule, span: Span, defaults: &Defaults, sink: &mut Sink<'_>) {
+    if rule.mode == Mode::Monitor && rule.effect.permits() && defaults.mode == Mode::Enforce {
+        let message = format!("the rule `{}` only monitors, so that it permits nothing", rule.id);
+        sink.add(Code::MonitorPermits, span, message)
+            .help("what no other rule permits is denied; to permit it, leave `mode` out");
     }
 }
 

@@ -1,10 +1,12 @@
 //! `callgate.yaml` to defaults.
 
+use callgate_core::decision::Mode;
 use callgate_core::finding::JudgeSettings;
-use callgate_core::snapshot::Defaults;
+use callgate_core::snapshot::{Defaults, Rollout};
 
+use crate::decode::Spanned;
 use crate::language::judge::JudgeSettingsText;
-use crate::language::settings::SettingsFile;
+use crate::language::settings::{RolloutText, SettingsFile};
 
 /// How long a judge is waited for, in milliseconds.
 const TIMEOUT_MS: u64 = 800;
@@ -13,11 +15,16 @@ const MAX_TOKENS: u32 = 128;
 
 /// What holds where no rule says otherwise.
 pub(super) fn lower(settings: Option<&SettingsFile>) -> Defaults {
-    let judge = settings.and_then(|settings| judge(&settings.judge.as_ref()?.value));
-    let mut defaults = Defaults { judge, ..Defaults::default() };
-    let Some(text) = settings.and_then(|settings| settings.defaults.as_ref()).map(|text| &text.value) else {
-        return defaults;
+    let Some(settings) = settings else { return Defaults::default() };
+    let agents = settings.monitor.iter().filter_map(|monitor| monitor.value.agents.as_ref());
+    let mut defaults = Defaults {
+        judge: settings.judge.as_ref().and_then(|text| judge(&text.value)),
+        mode: settings.mode.as_ref().map_or(Mode::Enforce, |mode| mode.value),
+        monitored: agents.flat_map(|agents| &agents.value).map(|agent| agent.value.clone()).collect(),
+        rollout: settings.rollout.as_ref().map_or_else(Rollout::default, |text| rollout(&text.value)),
+        ..Defaults::default()
     };
+    let Some(Spanned { value: text, .. }) = &settings.defaults else { return defaults };
     let times = [
         (&text.freshness, &mut defaults.freshness_ms),
         (&text.approval_expires, &mut defaults.approval_expires_ms),
@@ -34,6 +41,22 @@ pub(super) fn lower(settings: Option<&SettingsFile>) -> Defaults {
     }
     defaults.require_nonce = text.require_nonce.as_ref().is_some_and(|flag| flag.value);
     defaults
+}
+
+/// The limits of a rollout, the usual ones where none are written.
+fn rollout(text: &RolloutText) -> Rollout {
+    let usual = Rollout::default();
+    let flips = text.max_flips.as_ref().map(|flips| &flips.value);
+    let share = |written: Option<&Spanned<u32>>, usual: u32| written.map_or(usual, |share| share.value);
+    let decisions = text.min_decisions.as_ref().and_then(|it| u64::try_from(it.value).ok());
+    let second = text.r#override.as_ref().and_then(|it| it.value.second_person.as_ref());
+    Rollout {
+        max_loosen_bp: share(flips.and_then(|it| it.loosen.as_ref()), usual.max_loosen_bp),
+        max_tighten_bp: share(flips.and_then(|it| it.tighten.as_ref()), usual.max_tighten_bp),
+        second_person: second.map_or(usual.second_person, |flag| flag.value),
+        max_drift_bp: share(text.max_drift.as_ref(), usual.max_drift_bp),
+        min_decisions: decisions.unwrap_or(usual.min_decisions),
+    }
 }
 
 /// The judge; `None` only after a report.

@@ -1,7 +1,7 @@
 //! What a package answered, read strictly: anything but a known shape is an error, and an error denies.
 
 use callgate_core::constraint::{Constraints, Kind, Limit};
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::fields::{FieldError, Fields};
 use callgate_core::rule::{ApprovalTerms, Stage};
 use callgate_core::snapshot::Defaults;
@@ -13,6 +13,8 @@ use crate::decode::duration_ms;
 /// The deepest value an answer may have, and the most values.
 const MAX_DEPTH: usize = 8;
 const MAX_VALUES: usize = 2000;
+/// The most stages of an approval.
+const MAX_STAGES: usize = 8;
 /// The longest reason, in characters.
 const MAX_REASON: usize = 1000;
 /// The word of a package that has no opinion.
@@ -26,6 +28,8 @@ const MAX_WAIT_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) decision: Decision,
+    /// Whether it is enforced; `None` leaves that to the header.
+    pub(crate) mode: Option<Mode>,
     pub(crate) reason: Option<String>,
     pub(crate) constraints: Constraints,
     pub(crate) approval: Option<ApprovalTerms>,
@@ -36,6 +40,7 @@ impl Answer {
     fn plain(decision: Decision) -> Self {
         Self {
             decision,
+            mode: None,
             reason: None,
             constraints: Constraints::default(),
             approval: None,
@@ -136,6 +141,7 @@ fn object(value: Value, defaults: &Defaults) -> Result<Option<Answer>, FieldErro
     let constraints = constraints(&mut fields)?;
     let approval = fields.take("approval").map(|terms| approval(terms, defaults)).transpose()?;
     let retry_after_ms = fields.take("retry_after").map(|wait| duration("retry_after", &wait)).transpose()?;
+    let mode = fields.string("mode")?.map(|text| mode(&text)).transpose()?;
     let decision = fields.take("decision");
     fields.close()?;
     let decision = match decision {
@@ -143,7 +149,7 @@ fn object(value: Value, defaults: &Defaults) -> Result<Option<Answer>, FieldErro
         Some(Value::Str(text)) => word(&text).map_err(|problem| FieldError::new("decision", problem))?,
         Some(_) => return Err(FieldError::new("decision", "expected a string")),
     };
-    Ok(decision.map(|decision| Answer { decision, reason, constraints, approval, retry_after_ms }))
+    Ok(decision.map(|decision| Answer { decision, mode, reason, constraints, approval, retry_after_ms }))
 }
 
 fn constraints(fields: &mut Fields) -> Result<Constraints, FieldError> {
@@ -169,14 +175,41 @@ fn constraints(fields: &mut Fields) -> Result<Constraints, FieldError> {
 
 fn approval(value: Value, defaults: &Defaults) -> Result<ApprovalTerms, FieldError> {
     let mut fields = Fields::open(value, "approval")?;
+    let stages = match fields.take("stages") {
+        None => vec![stage(&mut fields, "approval")?],
+        Some(Value::List(items)) if (1..=MAX_STAGES).contains(&items.len()) => {
+            items.into_iter().map(whole_stage).collect::<Result<Vec<_>, _>>()?
+        }
+        Some(_) => return Err(FieldError::new("approval.stages", "write a list of 1 to 8 stages")),
+    };
+    let blast_radius = fields.string("blast_radius")?.map(|text| shortened(&text));
+    let rollback = fields.string("rollback")?.map(|text| shortened(&text));
+    let expires = fields.take("expires").map(|wait| duration("approval.expires", &wait)).transpose()?;
+    fields.close()?;
+    let expires_ms = expires.unwrap_or(defaults.approval_expires_ms);
+    Ok(ApprovalTerms { blast_radius, rollback, ..ApprovalTerms::in_stages(stages, expires_ms) })
+}
+
+/// The reviewers and the quorum that stand at `path`.
+fn stage(fields: &mut Fields, path: &str) -> Result<Stage, FieldError> {
     let reviewers = fields.names("reviewers", 100)?;
     let quorum = fields.integer("quorum")?.unwrap_or(1);
     let quorum = u32::try_from(quorum).ok().filter(|count| (1..=100).contains(count));
-    let expires = fields.take("expires").map(|wait| duration("approval.expires", &wait)).transpose()?;
+    let quorum = quorum.ok_or_else(|| FieldError::new(&format!("{path}.quorum"), "write 1 to 100"))?;
+    Ok(Stage::of(reviewers.iter().map(|name| name.as_str().to_owned()), quorum))
+}
+
+/// One of several stages; what stands beside `stages` is refused as unknown.
+fn whole_stage(value: Value) -> Result<Stage, FieldError> {
+    let mut fields = Fields::open(value, "approval.stages")?;
+    let stage = stage(&mut fields, "approval.stages")?;
     fields.close()?;
-    let quorum = quorum.ok_or_else(|| FieldError::new("approval.quorum", "write 1 to 100"))?;
-    let stage = Stage::of(reviewers.iter().map(|name| name.as_str().to_owned()), quorum);
-    Ok(ApprovalTerms::in_stages(vec![stage], expires.unwrap_or(defaults.approval_expires_ms)))
+    Ok(stage)
+}
+
+fn mode(text: &str) -> Result<Mode, FieldError> {
+    let known = Mode::ALL.into_iter().find(|mode| mode.as_str() == text);
+    known.ok_or_else(|| FieldError::new("mode", "write \"enforce\" or \"monitor\""))
 }
 
 fn duration(path: &str, value: &Value) -> Result<u64, FieldError> {

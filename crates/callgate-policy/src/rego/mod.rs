@@ -82,13 +82,15 @@ impl Package {
     }
 
     fn rule_of(&self, answer: Answer) -> Arc<Rule> {
-        let Answer { decision: effect, reason, constraints, approval, retry_after_ms } = answer;
+        let Answer { decision: effect, mode, reason, constraints, approval, retry_after_ms } = answer;
         let bare =
             reason.is_none() && approval.is_none() && retry_after_ms.is_none() && constraints.is_empty();
-        let plain = self.plain.iter().find(|rule| bare && rule.effect == effect);
+        let mode = mode.unwrap_or(self.rule.mode);
+        let plain = self.plain.iter().find(|rule| bare && rule.effect == effect && rule.mode == mode);
         plain.cloned().unwrap_or_else(|| {
             Arc::new(Rule {
                 effect,
+                mode,
                 reason,
                 constraints,
                 approval,

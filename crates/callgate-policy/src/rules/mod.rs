@@ -14,7 +14,7 @@ pub(crate) use matcher::{Field, LabelTest, Match, Matcher, Tags, Trusted, Want};
 use std::sync::Arc;
 
 use callgate_core::catalogue::Catalogue;
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::facts::Facts;
 use callgate_core::index::Form;
 use callgate_core::module::Evaluation;
@@ -107,7 +107,7 @@ impl Rules {
             evaluation.trace.push(Step { rule: Arc::clone(&compiled.rule), outcome });
         }
         for (rule, field) in unsaid {
-            if self.is_unclear(&rule, &evaluation.verdicts) {
+            for rule in self.unclear(&rule, &evaluation.verdicts) {
                 fail(&rule, field, evaluation);
             }
         }
@@ -121,12 +121,22 @@ impl Rules {
         }
     }
 
-    /// Whether an approval that was matched only because the request leaves something unsaid stands
-    /// beside one with other terms: then the lenient one must not decide.
-    fn is_unclear(&self, rule: &Arc<Rule>, verdicts: &[Verdict]) -> bool {
+    /// What fails where an approval that was matched only because the request leaves something unsaid
+    /// stands beside ones with other terms, so that the lenient one does not decide: it, or those that
+    /// only monitor where it is enforced and no other that is enforced has other terms.
+    fn unclear(&self, rule: &Arc<Rule>, verdicts: &[Verdict]) -> Vec<Arc<Rule>> {
         let approval = |rule: &Rule| rule.effect == Decision::RequireApproval;
-        let others = verdicts.iter().filter(|verdict| verdict.error.is_none() && approval(&verdict.rule));
-        approval(rule) && others.map(|other| self.terms(&other.rule)).any(|terms| terms != self.terms(rule))
+        let sound = verdicts.iter().filter(|verdict| verdict.error.is_none() && approval(&verdict.rule));
+        let (monitors, enforced): (Vec<_>, Vec<_>) = sound
+            .filter(|other| approval(rule) && self.terms(&other.rule) != self.terms(rule))
+            .map(|other| Arc::clone(&other.rule))
+            .partition(|other| other.mode == Mode::Monitor);
+        let alone = rule.mode == Mode::Enforce && enforced.is_empty();
+        match monitors.is_empty() && enforced.is_empty() {
+            true => Vec::new(),
+            false if alone => monitors,
+            false => vec![Arc::clone(rule)],
+        }
     }
 
     /// Stages and time of an approval rule, defaults filled in.
@@ -137,9 +147,10 @@ impl Rules {
     }
 }
 
-/// Whether the verdicts deny already, whatever else there is.
+/// Whether the verdicts deny already, whatever else there is; what only monitors does not.
 fn is_denied(verdicts: &[Verdict]) -> bool {
-    verdicts.iter().any(|verdict| match verdict.error {
+    let mut enforced = verdicts.iter().filter(|verdict| verdict.rule.mode == Mode::Enforce);
+    enforced.any(|verdict| match verdict.error {
         Some(_) => !verdict.rule.effect.permits(),
         None => verdict.rule.effect == Decision::Deny,
     })

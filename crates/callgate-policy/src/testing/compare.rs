@@ -76,6 +76,11 @@ fn terms(expect: &ExpectText, settled: &Settled, found: &mut Differences) {
         let expected = constraints.value.to_value().canonical();
         found.compare("constraints", expected, settled.constraints.to_value().canonical());
     }
+    if let Some(would) = &expect.would {
+        let as_text = |decision: Option<Decision>| decision.map_or("none", Decision::as_str).to_owned();
+        let actual = settled.would.as_ref().map(|would| would.decision);
+        found.compare("would", as_text(would.value), as_text(actual));
+    }
     if let Some(wait) = &expect.retry_after_ms {
         let actual = settled.retry_after_ms.map_or_else(|| "none".to_owned(), |ms| ms.to_string());
         found.compare("retry_after_ms", wait.value.to_string(), actual);

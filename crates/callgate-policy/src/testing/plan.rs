@@ -27,6 +27,8 @@ pub(crate) struct Case {
     pub(super) name: String,
     pub(super) source: Source,
     pub(super) credential: Credential,
+    /// Whether an operator set the agent to be monitored only.
+    pub(super) monitor: bool,
     /// What a judge answers to the rules that ask it.
     pub(super) findings: BTreeMap<String, Given>,
     /// Whether it was written as steps.
@@ -84,6 +86,8 @@ fn case(
     rules: Option<&BTreeSet<String>>,
     sink: &mut Sink<'_>,
 ) -> Option<Case> {
+    let monitor = test.facts.as_ref().and_then(|facts| facts.value.monitor.as_ref());
+    let monitor = monitor.is_some_and(|flag| flag.value);
     let (now_ms, credential) = facts(test.facts.as_ref().map(|facts| &facts.value));
     let findings = findings(test.facts.as_ref().map(|facts| &facts.value), rules, sink);
     let own = test.defaults.as_ref().map(|defaults| &defaults.value);
@@ -125,7 +129,15 @@ fn case(
         played.extend(step(value, span, clock, defaults.as_ref(), rules, sink));
     }
     let name = test.name?.value;
-    Some(Case { name, source: sink.file.source(span), credential, findings, is_session, steps: played })
+    Some(Case {
+        name,
+        source: sink.file.source(span),
+        credential,
+        monitor,
+        findings,
+        is_session,
+        steps: played,
+    })
 }
 
 fn facts(facts: Option<&FactsText>) -> (i64, Credential) {
@@ -296,6 +308,7 @@ fn check_expect(expect: &Spanned<ExpectText>, rules: Option<&BTreeSet<String>>, 
         && text.codes.is_none()
         && text.constraints.is_none()
         && text.retry_after_ms.is_none()
+        && text.would.is_none()
         && text.reviewers.is_none();
     if says_nothing {
         sink.add(Code::Empty, expect.span, "the expectation is empty, so it holds of every decision")

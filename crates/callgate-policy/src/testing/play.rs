@@ -71,6 +71,7 @@ impl Log {
         };
         let blind = blind();
         let mut facts = self.state.facts(request, case.credential.clone(), step.now_ms);
+        facts.monitor = case.monitor;
         let plan = plan(snapshot, &step.ask, &case.credential, &blind);
         facts.history = plan.map(|queries| self.state.history().read(queries, step.now_ms, blind));
         let decided = gathered(snapshot, case, step, facts);

@@ -8,8 +8,12 @@ use crate::diagnostic::Problems;
 use crate::language::rego::HeaderText;
 use crate::syntax::{self, Node, SourceFile, Span};
 
-/// Reads the header above the package clause at byte `package`; reports what is wrong with it.
-pub(super) fn read(file: &SourceFile<'_>, package: usize, problems: &mut Problems) -> Option<HeaderText> {
+/// Reads the header above the package clause at byte `package`, and its tree; reports what is wrong with it.
+pub(super) fn read(
+    file: &SourceFile<'_>,
+    package: usize,
+    problems: &mut Problems,
+) -> Option<(HeaderText, Node)> {
     let block = block(file.text(), package);
     stray(file, block, problems);
     let block = block?;
@@ -26,7 +30,8 @@ pub(super) fn read(file: &SourceFile<'_>, package: usize, problems: &mut Problem
             .add(Code::RegoHeader, file, scope.span, "a routing header is that of its package")
             .help("write `scope: package`, or leave `scope` out");
     }
-    HeaderText::decode(custom(&root)?, &mut Sink { file, problems })
+    let written = custom(&root)?;
+    Some((HeaderText::decode(written, &mut Sink { file, problems })?, written.clone()))
 }
 
 fn custom(root: &Node) -> Option<&Node> {

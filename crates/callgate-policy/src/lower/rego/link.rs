@@ -10,7 +10,7 @@ use crate::language::rego::HeaderText;
 use crate::rego::Entry;
 use crate::rego::builtins;
 use crate::rego::survey::{Mention, Survey, Surveyed};
-use crate::syntax::{SourceFile, Span};
+use crate::syntax::{Node, SourceFile, Span};
 
 /// How many rules may build on each other in one line.
 const MAX_CHAIN: usize = 32;
@@ -20,6 +20,8 @@ pub(super) struct Unit<'a> {
     pub(super) file: &'a SourceFile<'a>,
     pub(super) survey: Survey,
     pub(super) header: Option<HeaderText>,
+    /// The header as written.
+    pub(super) meaning: Option<Node>,
 }
 
 /// All packages, and what they build on.

@@ -9,8 +9,10 @@ mod link;
 use std::collections::BTreeMap;
 
 use callgate_core::constraint::Constraints;
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
+use callgate_core::digest::Digest;
 use callgate_core::rule::Rule;
+use callgate_core::value::Value;
 
 pub(crate) use self::bare::compile as compile_bare;
 use self::link::{Linked, Unit};
@@ -20,11 +22,12 @@ use crate::codes::Code;
 use crate::decode::Spanned;
 use crate::diagnostic::Problems;
 use crate::engine::{Lexis, prescan, with_room};
+use crate::fingerprint;
 use crate::language::rego::HeaderText;
 use crate::rego::survey::survey;
 use crate::rego::{self, Entry, Options, Package, Program, Rego, Source};
 use crate::rules::Matcher;
-use crate::syntax::{SourceFile, Span};
+use crate::syntax::{Node, SourceFile, Span};
 
 /// How deep brackets may nest.
 const MAX_NESTING: usize = 32;
@@ -98,8 +101,8 @@ fn read<'a>(files: &[&'a SourceFile<'a>], problems: &mut Problems) -> Vec<Unit<'
                         .add(Code::TooDeep, file, *span, "the body or the expression is too long")
                         .help("move a part of it into a rule of its own");
                 }
-                let header = header::read(file, survey.span.start, problems);
-                units.push(Unit { file, survey, header });
+                let (header, meaning) = header::read(file, survey.span.start, problems).unzip();
+                units.push(Unit { file, survey, header, meaning });
             }
             Err(error) => {
                 if let Some(form) = forms::find(file.text()) {
@@ -155,7 +158,7 @@ fn draft<'u, 'a>(
             .add(Code::RegoHeader, file, survey.span, "the package has a routing header in another file, too")
             .help("keep one of the two");
     }
-    let Unit { file, survey, header } = unit;
+    let Unit { file, survey, header, .. } = unit;
     let header = header.as_ref();
     let (id, span) = match header::id(header, &survey.package) {
         Ok((id, span)) => (id, span.unwrap_or(survey.span)),
@@ -170,6 +173,7 @@ fn draft<'u, 'a>(
         module: rego::NAME,
         source: file.source(survey.span),
         effect: Decision::Deny,
+        mode: header.and_then(|it| it.mode.as_ref()).map_or(Mode::Enforce, |mode| mode.value),
         priority: header
             .and_then(|it| it.priority.as_ref())
             .and_then(|it| i32::try_from(it.value).ok())
@@ -180,6 +184,7 @@ fn draft<'u, 'a>(
         approval: None,
         retry_after_ms: None,
         controls: names(header.and_then(|it| it.controls.as_ref())).map(ToString::to_string).collect(),
+        fingerprint: meaning(units, unit, &sources),
     };
     Some(Draft {
         unit,
@@ -191,6 +196,19 @@ fn draft<'u, 'a>(
         sources,
         options: Options { bytecode, strict: true },
     })
+}
+
+/// The fingerprint of a package: its header, and every file it is compiled from.
+fn meaning(units: &[Unit<'_>], own: &Unit<'_>, sources: &[&str]) -> Digest {
+    let mut texts: Vec<String> = units
+        .iter()
+        .filter(|unit| sources.contains(&unit.file.path()))
+        .map(|unit| fingerprint::of_lines(unit.file.text(), LEXIS))
+        .collect();
+    texts.sort();
+    let header = own.meaning.as_ref().map_or(Value::Null, Node::to_value);
+    let texts = Value::List(texts.into_iter().map(Value::Str).collect());
+    Digest::of(Value::List(vec![header, texts]).canonical().as_bytes())
 }
 
 /// The files that a package is compiled from, and whether bytecode answers it rightly.
