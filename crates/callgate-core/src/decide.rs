@@ -38,6 +38,9 @@ pub struct Decided {
     pub settled: Settled,
     /// The state change it makes.
     pub effects: DecisionDelta,
+    /// Whether a rule holds the action, and what is known of its approvals was not among the facts: with
+    /// them the decision may be another one.
+    pub held: bool,
     /// How each candidate rule came out: the explanation.
     pub trace: Vec<Step>,
     /// What a judge would have to be asked: while there is any, the decision is the stricter one
@@ -79,6 +82,7 @@ fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
         settled: Settled::denied(denials, None),
         effects: DecisionDelta::NOTHING,
         ask: Ask::Malformed(problem),
+        held: false,
         trace: Vec::new(),
         questions: Vec::new(),
         consulted: Vec::new(),
@@ -95,6 +99,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
             settled: Settled::denied(vec![reason], None),
             effects: DecisionDelta::NOTHING,
             ask: Ask::Request(request),
+            held: false,
             trace: Vec::new(),
             questions: Vec::new(),
             consulted: Vec::new(),
@@ -122,11 +127,16 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         // The judge is not asked then, and nothing rests on it.
         (questions, consulted) = (Vec::new(), Vec::new());
     }
+    let (answer, held, approval) = answer.resolved(&request, facts, &snapshot.defaults);
+    let resolved = answer.permits();
     let (settled, observations) = observe(snapshot, &request, facts, answer);
+    // What cannot be remembered is denied after all, and no grant is spent on it.
+    let approval = approval.filter(|_| settled.decision.permits() == resolved);
     // What runs against the contract's order, because it is only monitored, moves no session.
     let advance = ruling.advance.filter(|_| settled.decision.permits());
     let effects = DecisionDelta {
         advance,
+        approval,
         nonce: nonce_use(snapshot, &request, facts),
         open_until_ms: settled.decision.permits().then(|| add(facts.now_ms, OPEN_MS)),
         key: Some(SessionKey::of(&request)),
@@ -140,6 +150,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         ask: Ask::Request(request),
         settled,
         effects,
+        held,
         trace,
         questions,
         consulted,
@@ -192,6 +203,7 @@ impl DecisionDelta {
     /// No effect. The shell fills in `slot`, `snapshot`, `epoch` and `control`, which it alone knows.
     const NOTHING: Self = Self {
         advance: None,
+        approval: None,
         control: false,
         epoch: 0,
         key: None,
@@ -280,6 +292,7 @@ pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
     if decided.settled.decision.permits() {
         decided.settled = Settled::denied(vec![Reason::guard(Code::PolicyError, unkept(why))], None);
         decided.effects.advance = None;
+        decided.effects.approval = None;
         decided.effects.open_until_ms = None;
         decided.effects.observations.clear();
     }

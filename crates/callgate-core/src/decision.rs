@@ -113,6 +113,8 @@ pub enum Code {
     ActionNotAllowed,
     /// A rule denies it.
     DeniedByRule,
+    /// People were asked to approve it, and one of them said no.
+    ApprovalRejected,
     /// A rule that would restrict, or the only ones that would permit, could not be evaluated.
     PolicyError,
     /// A limit would be exceeded.
@@ -129,7 +131,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in order of precedence.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidRequest,
         Self::StaleTimestamp,
         Self::ReplayNonce,
@@ -141,6 +143,7 @@ impl Code {
         Self::NoPolicyMatch,
         Self::ActionNotAllowed,
         Self::DeniedByRule,
+        Self::ApprovalRejected,
         Self::PolicyError,
         Self::BudgetExceeded,
         Self::ConstraintUnenforceable,
@@ -179,6 +182,7 @@ impl Code {
             Self::NoPolicyMatch => "NO_POLICY_MATCH",
             Self::ActionNotAllowed => "ACTION_NOT_ALLOWED",
             Self::DeniedByRule => "DENIED_BY_RULE",
+            Self::ApprovalRejected => "APPROVAL_REJECTED",
             Self::PolicyError => "POLICY_ERROR",
             Self::BudgetExceeded => "BUDGET_EXCEEDED",
             Self::ConstraintUnenforceable => "CONSTRAINT_UNENFORCEABLE",

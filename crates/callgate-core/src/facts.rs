@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::ApprovalFacts;
 use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::history::HistoryFacts;
@@ -73,6 +74,9 @@ pub struct SessionFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
+    /// What was known of the action's approvals, if a rule holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalFacts>,
     /// Who presented the request.
     pub credential: Credential,
     /// What was read of the past, if a policy in force looks back.
@@ -111,6 +115,7 @@ impl Facts {
     #[must_use]
     pub const fn new(credential: Credential, now_ms: i64) -> Self {
         Self {
+            approval: None,
             credential,
             history: None,
             monitor: false,

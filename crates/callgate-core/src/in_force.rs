@@ -97,7 +97,8 @@ impl<'a> InForce<'a> {
         let other = if drawn { self.live } else { candidate.snapshot };
         let again = ask.clone();
         let mut decided = decide(deciding, ask, facts);
-        if !decided.questions.is_empty() {
+        // It will be decided again, with more among the facts.
+        if decided.held || !decided.questions.is_empty() {
             return decided;
         }
         let observed = beside(other, &again, facts, decided.settled.decision.permits());

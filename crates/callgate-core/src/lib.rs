@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number, opens a file or talks to a network: time,
 //! identity and state come in as data, a decision goes out as data. No function panics.
 
+pub mod approval;
 pub mod catalogue;
 pub mod constraint;
 pub mod contract;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use crate::approval::{self, ApprovalDelta};
 use crate::constraint::Constraints;
 use crate::decision::{Decision, Mode, Reason};
 use crate::facts::Facts;
@@ -41,6 +42,20 @@ impl Answer {
     /// Whether the action may run.
     pub(crate) const fn permits(&self) -> bool {
         self.now.decision.permits()
+    }
+
+    /// The answer with what people agreed to or wait to be asked about; whether it is a question that
+    /// is open, and what it does to approvals.
+    pub(crate) fn resolved(
+        self,
+        request: &Request,
+        facts: &Facts,
+        defaults: &Defaults,
+    ) -> (Self, bool, Option<ApprovalDelta>) {
+        let held = approval::is_open_question(&self.now, facts);
+        let (now, effect) = approval::resolve(self.now, request, facts, defaults);
+        let enforced = self.enforced.map(|it| approval::resolve(it, request, facts, defaults).0);
+        (Self { now, enforced, ..self }, held, effect)
     }
 
     /// The answer `refused`, which no mode lifts.

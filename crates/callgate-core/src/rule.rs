@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::constraint::Constraints;
 use crate::decision::{Decision, Mode, Source};
 use crate::digest::Digest;
@@ -61,7 +63,8 @@ pub struct ApprovalTerms {
 }
 
 /// One step of an approval: so many of these people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stage {
     /// People or roles, such as `role:finance`, sorted; empty means any reviewer.
     pub reviewers: Vec<String>,

@@ -21,6 +21,7 @@ fn decision(at: Option<u64>, observes: bool) -> DecisionDelta {
     let seen = Observation { name: None, number: 0, series: series() };
     DecisionDelta {
         advance: None,
+        approval: None,
         control: false,
         epoch: 1,
         key: Some(SessionKey { agent: "bot".into(), session: String::new(), tenant: "default".into() }),

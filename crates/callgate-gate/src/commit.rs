@@ -1,9 +1,11 @@
 //! From a decision to a durable receipt: bind, sign, seal, commit.
 
+use callgate_core::approval::{ApprovalFacts, ApprovalNames};
 use callgate_core::decide::{self, Ask};
 use callgate_core::digest::{Digest, hex};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::finding::{Finding, Question};
+use callgate_core::state::approvals::Under;
 use callgate_core::state::{Change, Conflict, Delta, SessionKey};
 use callgate_log::Statement;
 use callgate_log::dsse::{self, Envelope};
@@ -29,6 +31,15 @@ pub(crate) struct Attempt {
     /// The digest of the action that was decided.
     pub(crate) action: Digest,
     salt: [u8; 32],
+}
+
+/// What was read to decide.
+pub(crate) struct Consulted {
+    pub(crate) facts: Facts,
+    /// The session's last receipt.
+    prev: Option<[u8; 32]>,
+    /// The session's key ring slot.
+    slot: Option<u64>,
 }
 
 /// What came of an attempt.
@@ -62,10 +73,9 @@ impl Gate {
         active: &Active,
         findings: &[Finding],
     ) -> Result<Tried, Unavailable> {
-        let (mut facts, prev, known_slot) = self.consult(&ask, credential, active);
-        facts.findings = findings.to_vec();
         let by = active.deciding(&ask, credential).clone();
-        let mut decided = active.in_force().decide(ask, &facts);
+        let (mut decided, Consulted { facts, prev, slot: known_slot }) =
+            self.decide_now(ask, credential, active, findings);
         if !decided.questions.is_empty() {
             return Ok(Tried::Open { ask: decided.ask, questions: decided.questions });
         }
@@ -106,14 +116,28 @@ impl Gate {
         Ok(Tried::Ready(Box::new((attempt, entry))))
     }
 
-    /// Reads facts, the session's last receipt and its key ring slot, all at one moment. What the
-    /// snapshot asks about the past is planned before.
-    pub(crate) fn consult(
+    /// Decides on the facts as they are now. What a rule holds is decided again with what is known of its
+    /// approvals among the facts, all of them read again at one moment: that evaluation is the one that counts.
+    pub(crate) fn decide_now(
         &self,
-        ask: &Ask,
+        ask: Ask,
         credential: &Credential,
         active: &Active,
-    ) -> (Facts, Option<[u8; 32]>, Option<u64>) {
+        findings: &[Finding],
+    ) -> (decide::Decided, Consulted) {
+        let decide = |ask: Ask, held: bool| {
+            let mut consulted = self.consult(&ask, credential, active, held);
+            consulted.facts.findings = findings.to_vec();
+            (active.in_force().decide(ask, &consulted.facts), consulted)
+        };
+        let first = decide(ask, false);
+        if first.0.held && first.0.questions.is_empty() { decide(first.0.ask, true) } else { first }
+    }
+
+    /// Reads facts, the session's last receipt and its key ring slot, all at one moment. What the
+    /// snapshot asks about the past is planned before. What is known of approvals is read only for an
+    /// action that is `held`, by its names as it was decided.
+    fn consult(&self, ask: &Ask, credential: &Credential, active: &Active, held: bool) -> Consulted {
         let request = match ask {
             Ask::Request(request) => Some(request.as_ref()),
             Ask::Malformed(_) => None,
@@ -121,6 +145,8 @@ impl Gate {
         let clock = self.clock.now_ms();
         let blind = self.identity.blind();
         let queries = active.in_force().plan(ask, credential, &blind);
+        let names = request.filter(|_| held).map(|request| ApprovalNames::of(request, &blind));
+        let under = Under { control: active.control, version: active.deciding(ask, credential).version };
         self.store.state(|state| {
             let state = &state.0;
             let now_ms = clock.max(state.latest_ms());
@@ -131,7 +157,11 @@ impl Gate {
             let key = request.map(SessionKey::of);
             let session = key.as_ref().filter(|key| key.is_chained()).and_then(|key| state.session(key));
             let slot = key.as_ref().and_then(|key| state.slot(key));
-            (facts, session.and_then(|session| session.last), slot)
+            facts.approval = names.zip(key.as_ref()).map(|(names, key)| ApprovalFacts {
+                blind,
+                seen: state.approvals().seen(&names, key, under, now_ms),
+            });
+            Consulted { prev: session.and_then(|session| session.last), facts, slot }
         })
     }
 

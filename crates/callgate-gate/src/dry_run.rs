@@ -58,8 +58,8 @@ impl Gate {
     }
 
     fn decide_only(&self, ask: Ask, credential: &Credential, active: &Active) -> (decide::Decided, i64) {
-        let (facts, _, _) = self.consult(&ask, credential, active);
-        (active.in_force().decide(ask, &facts), facts.now_ms)
+        let (decided, consulted) = self.decide_now(ask, credential, active, &[]);
+        (decided, consulted.facts.now_ms)
     }
 }
 

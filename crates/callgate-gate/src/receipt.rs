@@ -2,6 +2,7 @@
 //!
 //! Nothing of the request's content goes in unsalted but names: who, which tool, which rule.
 
+use callgate_core::approval::{ApprovalDelta, ApprovalEffect};
 use callgate_core::constraint::Limit;
 use callgate_core::decide::{Ask, Decided};
 use callgate_core::decision::{Code, Decision as CoreDecision};
@@ -15,7 +16,7 @@ use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Finding, FindingKind, Gate,
-    Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement,
+    Grant, Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement,
 };
 
 /// What a malformed request is called in its receipt; the details may quote the request, so they
@@ -76,8 +77,10 @@ impl Letterhead {
             expires_at_ms: int(binding
                 .now_ms
                 .saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX))),
+            receipt: None,
             stages: terms.stages.iter().map(stage).collect(),
         });
+        let (approval, grant) = by_approval(approval, decided.effects.approval.as_ref());
         let predicate = Decision {
             action: action(request, binding.salt),
             agent,
@@ -91,6 +94,7 @@ impl Letterhead {
             facts_commitment: salted(binding.salt, domain::FACTS, binding.facts_bytes),
             findings: findings(decided, binding.salt),
             gate: self.gate(),
+            grant,
             issued_at_ms: int(binding.now_ms),
             matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
             mode: Mode::Enforce,
@@ -138,6 +142,31 @@ impl Letterhead {
 
 fn stage(stage: &CoreStage) -> Stage {
     Stage { quorum: unsigned(u64::from(stage.quorum)), reviewers: stage.reviewers.clone() }
+}
+
+/// What the receipt says of approvals that earlier receipts opened.
+fn by_approval(
+    approval: Option<Approval>,
+    delta: Option<&ApprovalDelta>,
+) -> (Option<Approval>, Option<Grant>) {
+    let grant = |receipt: u64, by: &[String], standing: Option<u64>| {
+        Some(Grant { by: by.to_vec(), receipt: unsigned(receipt), standing: standing.map(unsigned) })
+    };
+    match delta.map(|delta| &delta.effect) {
+        Some(ApprovalEffect::Meets { approval: opened, expires_at_ms }) => {
+            let met = approval.map(|approval| Approval {
+                expires_at_ms: int(*expires_at_ms),
+                receipt: Some(unsigned(*opened)),
+                ..approval
+            });
+            (met, None)
+        }
+        Some(ApprovalEffect::Uses { approval: opened, by }) => (approval, grant(*opened, by, None)),
+        Some(ApprovalEffect::UsesStanding { approval: opened, by, standing }) => {
+            (approval, grant(*opened, by, Some(*standing)))
+        }
+        _ => (approval, None),
+    }
 }
 
 /// The id of the session whose chain this receipt continues.

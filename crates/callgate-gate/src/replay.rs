@@ -237,6 +237,7 @@ impl Replay {
             format!("v{}", self.state.release().active_version())
         };
         let mut differences = self.facts_differ(&ask, &facts, effects.control);
+        differences.extend(past::approval_differs(&self.state, &ask, &facts, effects));
         differences.extend(past::history_differs(&self.state, &force, &ask, &facts));
         let mut decided = force.decide(ask, &facts);
         // The shell's own fields; the fold checks them.

@@ -1,5 +1,6 @@
 //! What the gate answers, in the shape every enforcement point and every client sees.
 
+use callgate_core::approval::ApprovalEffect;
 use callgate_core::decide::Decided;
 use callgate_core::decision::{Code, Decision};
 use callgate_core::rule::{ApprovalTerms, Stage};
@@ -28,6 +29,9 @@ pub struct Reply {
     /// The approval the action waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalReply>,
+    /// The approval that lets it run, where a rule holds it until people agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantReply>,
     /// When to ask again, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -87,6 +91,18 @@ pub struct ApprovalReply {
     /// How the action is undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<String>,
+}
+
+/// The approval that lets an action run.
+#[derive(Debug, Clone, Serialize)]
+pub struct GrantReply {
+    /// The approval's id.
+    pub approval: String,
+    /// Who agreed.
+    pub by: Vec<String>,
+    /// The standing approval's id, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
 }
 
 /// One step of an approval.
@@ -159,8 +175,7 @@ impl Reply {
     ) -> Self {
         let settled = &decided.settled;
         let index = evidence.as_ref().map(|e| e.index);
-        let id = index.map(|index| format!("apr-{index}"));
-        let approval = settled.approval.as_ref().map(|terms| ApprovalReply::new(terms, id, now_ms));
+        let (approval, grant) = approvals(decided, index, now_ms);
         let (envelope, proof, salt) = match evidence {
             Some(e) => (Some(e.envelope), Some(e.proof), Some(e.salt)),
             None => (None, None, None),
@@ -182,6 +197,7 @@ impl Reply {
                 .collect(),
             constraints: constraints(decided),
             approval,
+            grant,
             retry_after_ms: settled.retry_after_ms,
             expires_at_ms: decided.expires_at_ms,
             snapshot: version.to_owned(),
@@ -191,6 +207,42 @@ impl Reply {
             proof,
             salt,
         }
+    }
+}
+
+/// How an approval is called: by the receipt that opened it.
+pub(crate) fn approval_id(approval: u64) -> String {
+    format!("apr-{approval}")
+}
+
+/// How a standing approval is called: by the receipt of the vote that gave it.
+pub(crate) fn standing_id(standing: u64) -> String {
+    format!("std-{standing}")
+}
+
+/// What the action waits for, or what lets it run. `index` is the decision's own place in the log.
+fn approvals(
+    decided: &Decided,
+    index: Option<u64>,
+    now_ms: i64,
+) -> (Option<ApprovalReply>, Option<GrantReply>) {
+    let (terms, delta) = (decided.settled.approval.as_ref(), decided.effects.approval.as_ref());
+    let waits = |id| terms.map(|terms| ApprovalReply::new(terms, id, now_ms));
+    let grant = |approval: u64, by: &[String], standing: Option<u64>| GrantReply {
+        approval: approval_id(approval),
+        by: by.to_vec(),
+        standing: standing.map(standing_id),
+    };
+    match delta.map(|delta| &delta.effect) {
+        Some(ApprovalEffect::Meets { approval, expires_at_ms }) => {
+            let met = waits(Some(approval_id(*approval)));
+            (met.map(|met| ApprovalReply { expires_at_ms: *expires_at_ms, ..met }), None)
+        }
+        Some(ApprovalEffect::Uses { approval, by }) => (None, Some(grant(*approval, by, None))),
+        Some(ApprovalEffect::UsesStanding { approval, by, standing }) => {
+            (None, Some(grant(*approval, by, Some(*standing))))
+        }
+        _ => (waits(index.map(approval_id)), None),
     }
 }
 

@@ -208,6 +208,7 @@ mod tests {
             }],
             constraints: json!({}),
             approval: None,
+            grant: None,
             retry_after_ms: None,
             expires_at_ms: 0,
             snapshot: "v1".into(),

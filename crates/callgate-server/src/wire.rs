@@ -219,6 +219,7 @@ pub enum Code {
     NoPolicyMatch,
     ActionNotAllowed,
     DeniedByRule,
+    ApprovalRejected,
     PolicyError,
     BudgetExceeded,
     ConstraintUnenforceable,
@@ -253,6 +254,10 @@ pub struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub approval: Option<Approval>,
+    /// The approval that lets it run, where a rule holds it until people agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub grant: Option<Grant>,
     /// When to ask again, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -325,6 +330,20 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rollback: Option<String>,
+}
+
+/// The approval that lets an action run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The approval's id.
+    pub approval: String,
+    /// Who agreed.
+    pub by: Vec<String>,
+    /// The standing approval's id, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub standing: Option<String>,
 }
 
 /// One step of an approval.

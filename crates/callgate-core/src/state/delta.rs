@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::SessionKey;
+use super::approvals::{Comment, Delegation, StandingEnd, Vote};
 use super::release::{
     ControlRef, ModeScope, Point, RolloutStart, SimulationEvidence, SnapshotRef, Stage, Tried,
 };
+use crate::approval::ApprovalDelta;
 use crate::facts::{Credential, Position};
 use crate::history::{Kept, Monitor, Observation, Reads};
 
@@ -136,6 +138,19 @@ pub enum Change {
         /// The last receipt that it is not told of any more.
         through: u64,
     },
+    /// A person agrees to an approval, or rejects it.
+    ApprovalVoted(Vote),
+    /// A person hands their vote on an approval to another one.
+    ApprovalDelegated(Delegation),
+    /// A person says something about an approval; the text lies sealed beside the receipt.
+    ApprovalCommented(Comment),
+    /// It is written down that an approval ended without being used. The time alone had ended it.
+    ApprovalExpired {
+        /// The approval.
+        approval: u64,
+    },
+    /// A person takes a standing approval back.
+    StandingRevoked(StandingEnd),
     /// A receipt that changes nothing, such as the log's first.
     Noted {},
 }
@@ -171,6 +186,9 @@ pub struct DecisionDelta {
     /// Where the session stands now, if the decision moved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advance: Option<Position>,
+    /// What it does with the approvals of its action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalDelta>,
     /// Whether the policy of the gate's own actions decided.
     #[serde(default, skip_serializing_if = "is_false")]
     pub control: bool,
@@ -260,7 +278,10 @@ pub enum Conflict {
     /// What was read of the history got another event.
     #[error("the history moved on")]
     History,
-    /// A version or key id is taken, what is named is unknown, or a delivery is recorded already.
+    /// Another decision, vote or snapshot changed the approvals of the action.
+    #[error("the approval moved on")]
+    Approval,
+    /// A version or key id is taken, or what is named is unknown, or a delivery is recorded already.
     #[error("the registry moved on")]
     Registry,
 }

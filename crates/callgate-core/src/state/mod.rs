@@ -3,6 +3,7 @@
 //! Nothing else changes state. [`State::apply`] is total: a delta that [`State::check`] accepted
 //! always applies. A delta is written as canonical JSON beside its receipt and bound by its digest.
 
+pub mod approvals;
 mod delta;
 mod release;
 
@@ -14,6 +15,8 @@ use crate::digest::Digest;
 use crate::facts::{Credential, Facts, Position, SessionFacts};
 use crate::history::{History, LINGER_MS, Reads};
 use crate::request::Request;
+
+use approvals::{Approvals, Under};
 
 pub use delta::{
     ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, Holder, NonceUse, OutcomeDelta,
@@ -92,6 +95,7 @@ pub struct State {
     delivered: BTreeMap<String, u64>,
     latest_ms: i64,
     history: History,
+    approvals: Approvals,
 }
 
 impl State {
@@ -112,6 +116,12 @@ impl State {
     #[must_use]
     pub const fn history(&self) -> &History {
         &self.history
+    }
+
+    /// What waits for people, and what they said.
+    #[must_use]
+    pub const fn approvals(&self) -> &Approvals {
+        &self.approvals
     }
 
     /// One session.
@@ -196,6 +206,13 @@ impl State {
             Change::Delivered { endpoint, through } if self.delivered(endpoint) >= Some(*through) => {
                 Err(Conflict::Registry)
             }
+            Change::ApprovalVoted(vote) => self.approvals.check_vote(vote, delta.now_ms),
+            Change::ApprovalDelegated(delegation) => {
+                self.approvals.check_delegation(delegation, delta.now_ms)
+            }
+            Change::ApprovalCommented(comment) => self.approvals.check_comment(comment),
+            Change::ApprovalExpired { approval } => self.approvals.check_expired(*approval, delta.now_ms),
+            Change::StandingRevoked(end) => self.approvals.check_revoked(end),
             Change::KeyCreated(_)
             | Change::KeyRevoked { .. }
             | Change::SessionErased(_)
@@ -250,6 +267,9 @@ impl State {
         {
             return Err(Conflict::Session);
         }
+        if let Some(approval) = &delta.approval {
+            self.approvals.check_decision(approval, key, Under::of(delta), now_ms)?;
+        }
         match &delta.nonce {
             Some(nonce) if self.nonces.contains(&nonce_name(key, &nonce.value)) => Err(Conflict::Nonce),
             _ => Ok(()),
@@ -260,9 +280,13 @@ impl State {
     pub fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
         self.latest_ms = self.latest_ms.max(delta.now_ms);
         self.forget(delta.now_ms);
+        self.approvals.forget(self.latest_ms);
         self.history.apply(index, self.latest_ms, delta.change.observations());
         match &delta.change {
-            Change::Decision(decision) => self.apply_decision(index, payload_sha256, decision),
+            Change::Decision(decision) => {
+                self.apply_decision(index, payload_sha256, decision);
+                self.approvals.apply_decision(index, decision, delta.now_ms);
+            }
             Change::Outcome(outcome) => {
                 self.open.remove(&outcome.decision);
                 self.extend_session(&outcome.key, payload_sha256, None);
@@ -274,16 +298,21 @@ impl State {
                 }
             }
             Change::SnapshotActivated(snapshot) => {
+                let before = self.release.active().map(|active| active.snapshot.clone());
                 self.release.activate(index, delta.now_ms, snapshot);
                 self.history.enforce(&self.release.watched());
+                let same = before.filter(|before| before.digest == snapshot.digest);
+                self.lapse(same.map(|before| (before.version, snapshot.version)), delta.now_ms);
             }
             Change::RolloutStarted(start) => {
                 self.release.start(index, start);
                 self.history.enforce(&self.release.watched());
+                self.lapse(None, delta.now_ms);
             }
             Change::RolloutStopped {} => {
                 self.release.stop();
                 self.history.enforce(&self.release.watched());
+                self.lapse(None, delta.now_ms);
             }
             Change::ModeSet { scope, monitor } => self.release.set_mode(scope, *monitor),
             Change::PointAcknowledged(point) => {
@@ -292,7 +321,10 @@ impl State {
             Change::PointRetired { id } => {
                 self.release.points.remove(id);
             }
-            Change::ControlActivated(control) => self.release.control = Some((control.clone(), index)),
+            Change::ControlActivated(control) => {
+                self.release.control = Some((control.clone(), index));
+                self.lapse(None, delta.now_ms);
+            }
             Change::KeyCreated(key) => {
                 self.keys.insert(key.id.clone(), key.clone());
             }
@@ -310,6 +342,13 @@ impl State {
             Change::Delivered { endpoint, through } => {
                 self.delivered.insert(endpoint.clone(), *through);
             }
+            Change::ApprovalVoted(vote) => self.approvals.apply_vote(index, vote, delta.now_ms),
+            Change::ApprovalDelegated(delegation) => self.approvals.apply_delegation(delegation),
+            Change::ApprovalCommented(comment) => {
+                self.approvals.apply_comment(index, comment, delta.now_ms);
+            }
+            Change::ApprovalExpired { approval } => self.approvals.apply_expired(*approval, delta.now_ms),
+            Change::StandingRevoked(end) => self.approvals.apply_revoked(end, delta.now_ms),
             Change::Noted {} => {}
         }
     }
@@ -346,6 +385,18 @@ impl State {
         if let Some(position) = advance {
             session.position = Some(position.clone());
         }
+    }
+
+    /// What was asked under a snapshot that decides no more is over. `same` is a version and another one
+    /// of the same text that took its place.
+    fn lapse(&mut self, same: Option<(u64, u64)>, now_ms: i64) {
+        let rollout = self.release.rollout.as_ref().map(|rollout| rollout.start.candidate.version);
+        let control = self.release.control.as_ref().map(|(control, _)| control.version);
+        let live = self.release.active().map(|active| active.snapshot.version);
+        let under = |control: bool| move |version: u64| Under { control, version };
+        let deciding = live.into_iter().chain(rollout).map(under(false));
+        let deciding: BTreeSet<Under> = deciding.chain(control.map(under(true))).collect();
+        self.approvals.enforce(&deciding, same, now_ms);
     }
 
     /// Drops nonces and open actions whose time is over.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use callgate_core::approval::ApprovalNames;
 use callgate_core::decide::Ask;
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
 use callgate_core::history::{HistoryFacts, Reads};
 use callgate_core::in_force::InForce;
 use callgate_core::request::Request;
-use callgate_core::state::{OutcomeDelta, State};
+use callgate_core::state::approvals::Under;
+use callgate_core::state::{DecisionDelta, OutcomeDelta, SessionKey, State};
 use callgate_log::statement::Status;
 
 use super::Difference;
@@ -94,6 +96,23 @@ pub(super) fn history_differs(
     let folded = folded.map(|folded| HistoryFacts { as_of, ..folded });
     let held = hold(state, recorded.and_then(HistoryFacts::reads).as_ref());
     (folded.as_ref() != recorded || !held).then(|| differs("facts.history", &recorded, &folded.as_ref()))
+}
+
+/// What was known of approvals must be what the log folds to at this place, where the decision did
+/// something with it.
+pub(super) fn approval_differs(
+    state: &State,
+    ask: &Ask,
+    facts: &Facts,
+    effects: &DecisionDelta,
+) -> Option<Difference> {
+    let (Ask::Request(request), Some(read), true) = (ask, &facts.approval, effects.approval.is_some()) else {
+        return None;
+    };
+    let names = ApprovalNames::of(request, &read.blind);
+    let key = SessionKey::of(request);
+    let folded = state.approvals().seen(&names, &key, Under::of(effects), facts.now_ms);
+    (folded != read.seen).then(|| differs("facts.approval", &read.seen, &folded))
 }
 
 fn hold(state: &State, reads: Option<&Reads>) -> bool {

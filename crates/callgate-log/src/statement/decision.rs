@@ -43,6 +43,9 @@ pub struct Decision {
     pub findings: Vec<Finding>,
     /// The gate and the log it writes.
     pub gate: Gate,
+    /// The approval that this decision used, if a rule held the action until people agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
     /// When the gate decided; milliseconds since 1970.
     pub issued_at_ms: SafeInt,
     /// The rule that decided.
@@ -197,8 +200,24 @@ pub struct Agent {
 pub struct Approval {
     /// When the request for approval lapses; milliseconds since 1970.
     pub expires_at_ms: SafeInt,
+    /// The receipt that opened it, where that is an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<SafeInt>,
     /// What must be met, one after the other.
     pub stages: Vec<Stage>,
+}
+
+/// An approval that people granted, and that this decision used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Who agreed.
+    pub by: Vec<String>,
+    /// The receipt of the decision that opened the approval.
+    pub receipt: SafeInt,
+    /// The receipt of the vote that gave a standing approval; absent for a grant of this one action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<SafeInt>,
 }
 
 /// One step of an approval.

@@ -17,8 +17,8 @@ use thiserror::Error;
 
 pub use admin::Admin;
 pub use decision::{
-    Action, Agent, Approval, ConstraintValue, Decision, DecisionKind, Gate, Mode, Pep, Reason, Session,
-    Shadow, Snapshot, Stage,
+    Action, Agent, Approval, ConstraintValue, Decision, DecisionKind, Gate, Grant, Mode, Pep, Reason,
+    Session, Shadow, Snapshot, Stage,
 };
 pub use finding::{Finding, FindingKind, Ruling};
 pub use outcome::{DecisionRef, Outcome, Status};

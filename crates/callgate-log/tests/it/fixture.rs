@@ -71,6 +71,7 @@ pub(crate) fn decision(kind: DecisionKind, session: Option<&str>) -> Decision {
         facts_commitment: salted(&salt(0), domain::FACTS, b"{}"),
         findings: Vec::new(),
         gate: gate(),
+        grant: None,
         issued_at_ms: int(START_MS),
         matched_rule: None,
         mode: Mode::Enforce,
@@ -292,6 +293,7 @@ fn held(prev: Hash) -> Decision {
     Decision {
         approval: Some(Approval {
             expires_at_ms: int(START_MS + 1_800_000),
+            receipt: None,
             stages: vec![
                 Stage {
                     quorum: int(1),

@@ -3,7 +3,7 @@
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, Body, ConstraintValue, Decision, DecisionKind, DecisionRef, EncodeError,
-    Finding, FindingKind, Gate, MAX_PAYLOAD, Mode, Outcome, ParseError, Pep, Reason, Ruling, Session,
+    Finding, FindingKind, Gate, Grant, MAX_PAYLOAD, Mode, Outcome, ParseError, Pep, Reason, Ruling, Session,
     Snapshot, Stage, Status,
 };
 use callgate_log::{Hash, Statement, sha256};
@@ -112,8 +112,14 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn approval()(expires_at_ms in int(), stages in vec(stage(), 0..3)) -> Approval {
-        Approval { expires_at_ms, stages }
+    fn approval()(expires_at_ms in int(), receipt in option::of(int()), stages in vec(stage(), 0..3)) -> Approval {
+        Approval { expires_at_ms, receipt, stages }
+    }
+}
+
+prop_compose! {
+    fn grant()(by in texts(), receipt in int(), standing in option::of(int())) -> Grant {
+        Grant { by, receipt, standing }
     }
 }
 
@@ -134,6 +140,7 @@ prop_compose! {
         lists in (texts(), texts()).boxed(),
         rest in (any::<bool>(), option::of(text()), option::of(digest())).boxed(),
         findings in vec(finding(), 0..3).boxed(),
+        grant in option::of(grant()).boxed(),
     ) -> Decision {
         let (action, agent, tenant, session, environment) = who;
         let (decision, reasons, code, matched_rule, approval) = why;
@@ -141,7 +148,7 @@ prop_compose! {
         let [origin, gate_version, pep, version] = names;
         Decision {
             action, agent, approval, code, constraints, decision, effects_digest, environment, facts_commitment,
-            findings, matched_rule, reasons, request_commitment, session, tenant,
+            findings, grant, matched_rule, reasons, request_commitment, session, tenant,
             expires_at_ms: times.0,
             issued_at_ms: times.1,
             retry_after_ms: times.2,
