@@ -45,4 +45,6 @@ pub use release::{
     Acknowledgement, ModeRequest, PointRecord, PublishRequest, Released, RollbackRequest, RolloutMode,
     RolloutRecord, RolloutRequest, SnapshotRecord, StageRequest,
 };
-pub use reply::{ApprovalReply, GrantReply, OutcomeReply, ReasonReply, ReceiptReply, Reply, StageReply};
+pub use reply::{
+    ApprovalReply, GrantReply, OutcomeReply, ReasonReply, ReceiptReply, Reply, StageReply, WouldReply,
+};

@@ -5,7 +5,7 @@
 use callgate_core::approval::{ApprovalDelta, ApprovalEffect};
 use callgate_core::constraint::Limit;
 use callgate_core::decide::{Ask, Decided};
-use callgate_core::decision::{Code, Decision as CoreDecision};
+use callgate_core::decision::{Code, Decision as CoreDecision, Mode as CoreMode};
 use callgate_core::finding::{Answer, Consulted, Failure, Ruling as CoreRuling};
 use callgate_core::in_force;
 use callgate_core::request::Request;
@@ -16,7 +16,7 @@ use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Finding, FindingKind, Gate,
-    Grant, Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement,
+    Grant, Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement, Would,
 };
 
 /// What a malformed request is called in its receipt; the details may quote the request, so they
@@ -97,7 +97,10 @@ impl Letterhead {
             grant,
             issued_at_ms: int(binding.now_ms),
             matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
-            mode: Mode::Enforce,
+            mode: match settled.mode {
+                CoreMode::Enforce => Mode::Enforce,
+                CoreMode::Monitor => Mode::Monitor,
+            },
             nonce: request.and_then(|r| r.nonce.clone()),
             pep: pep(request),
             prev: binding.prev.map(Hash::new),
@@ -112,6 +115,11 @@ impl Letterhead {
             shadow: decided.shadow.as_ref().zip(binding.candidate).map(shadow),
             snapshot: Snapshot { digest: Hash::new(binding.digest), version: binding.version.to_owned() },
             tenant,
+            would: settled.would.as_ref().map(|would| Would {
+                code: would.code.map(|code| code.as_str().to_owned()),
+                decision: kind(would.decision),
+                matched_rule: would.matched.as_ref().map(|rule| rule.id.to_string()),
+            }),
         };
         Statement::decision(predicate, salted(binding.salt, domain::ACTION, binding.action_bytes))
     }

@@ -1,8 +1,9 @@
 //! What the gate answers, in the shape every enforcement point and every client sees.
 
 use callgate_core::approval::ApprovalEffect;
+use callgate_core::constraint::Constraints;
 use callgate_core::decide::Decided;
-use callgate_core::decision::{Code, Decision};
+use callgate_core::decision::{Code, Decision, Mode, Reason};
 use callgate_core::rule::{ApprovalTerms, Stage};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -35,6 +36,12 @@ pub struct Reply {
     /// When to ask again, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// `monitor` where something that is only monitored spoke of the action; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// What enforcement of everything would have answered, where that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<WouldReply>,
     /// Until when an allow may be acted on, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
     /// The snapshot that decided, such as `v42`.
@@ -69,6 +76,23 @@ pub struct ReasonReply {
     pub source: Option<String>,
     /// For a person.
     pub message: String,
+}
+
+/// What enforcement of everything would have answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct WouldReply {
+    /// The answer.
+    pub decision: Decision,
+    /// The code, for everything but a plain allow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The rule or contract that would have decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched_rule: Option<String>,
+    /// Every contribution.
+    pub reasons: Vec<ReasonReply>,
+    /// What would have had to be enforced.
+    pub constraints: Value,
 }
 
 /// The approval an action waits for.
@@ -185,20 +209,19 @@ impl Reply {
             reason: settled.reasons.first().map(|reason| reason.message.clone()),
             code: settled.code,
             matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
-            reasons: settled
-                .reasons
-                .iter()
-                .map(|reason| ReasonReply {
-                    code: reason.code,
-                    rule: reason.rule.as_ref().map(ToString::to_string),
-                    source: reason.source.as_ref().map(ToString::to_string),
-                    message: reason.message.clone(),
-                })
-                .collect(),
-            constraints: constraints(decided),
+            reasons: reasons(&settled.reasons),
+            constraints: constraints(&settled.constraints),
             approval,
             grant,
             retry_after_ms: settled.retry_after_ms,
+            mode: Some(settled.mode).filter(|mode| *mode == Mode::Monitor),
+            would: settled.would.as_ref().map(|would| WouldReply {
+                decision: would.decision,
+                code: would.code,
+                matched_rule: would.matched.as_ref().map(|rule| rule.id.to_string()),
+                reasons: reasons(&would.reasons),
+                constraints: constraints(&would.constraints),
+            }),
             expires_at_ms: decided.expires_at_ms,
             snapshot: version.to_owned(),
             snapshot_digest: digest.to_owned(),
@@ -246,10 +269,20 @@ fn approvals(
     }
 }
 
-fn constraints(decided: &Decided) -> Value {
-    if decided.settled.constraints.is_empty() {
+fn reasons(reasons: &[Reason]) -> Vec<ReasonReply> {
+    let one = |reason: &Reason| ReasonReply {
+        code: reason.code,
+        rule: reason.rule.as_ref().map(ToString::to_string),
+        source: reason.source.as_ref().map(ToString::to_string),
+        message: reason.message.clone(),
+    };
+    reasons.iter().map(one).collect()
+}
+
+fn constraints(constraints: &Constraints) -> Value {
+    if constraints.is_empty() {
         return Value::Object(Map::new());
     }
-    let text = decided.settled.constraints.to_value().canonical();
+    let text = constraints.to_value().canonical();
     serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()))
 }

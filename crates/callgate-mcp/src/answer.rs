@@ -196,6 +196,8 @@ mod tests {
 
     fn reply(decision: Decision, code: Code) -> Reply {
         Reply {
+            mode: None,
+            would: None,
             decision,
             reason: Some("x".into()),
             code: Some(code),

@@ -6,8 +6,9 @@
 mod render;
 mod why;
 
+use callgate_core::constraint::Constraints;
 use callgate_core::decide::{Ask, Decided};
-use callgate_core::decision::{Code, Decision};
+use callgate_core::decision::{Code, Decision, Mode};
 use callgate_core::request::Request;
 use callgate_core::rule::{Outcome, Rule, Verdict};
 use callgate_core::snapshot::Snapshot;
@@ -33,6 +34,26 @@ pub struct Explanation {
     pub ruled_out: usize,
     /// What must be enforced, and who asked for it.
     pub constraints: Vec<Origin>,
+    /// `monitor` where something that is only monitored spoke of the request.
+    pub mode: Mode,
+    /// What enforcement of everything would have answered, where that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<WouldBe>,
+}
+
+/// What enforcement of everything would have answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WouldBe {
+    /// The decision.
+    pub decision: Decision,
+    /// Its code, for everything but a plain allow.
+    pub code: Option<Code>,
+    /// The rule or contract that would have decided.
+    pub rule: Option<String>,
+    /// Every contribution.
+    pub reasons: Vec<Contribution>,
+    /// What would have had to be enforced.
+    pub constraints: serde_json::Value,
 }
 
 /// One contribution to a decision.
@@ -59,6 +80,8 @@ pub struct Considered {
     pub source: String,
     /// What it answers when it matches.
     pub effect: Decision,
+    /// Whether that is enforced.
+    pub mode: Mode,
     /// Its priority.
     pub priority: i32,
     /// Whether nothing may outrank it.
@@ -98,6 +121,8 @@ pub enum Reached {
     ConditionFalse,
     /// It asks a judge, who kept it from speaking or was not asked.
     Judged,
+    /// It matched and only monitors, so that it had no say.
+    Monitored,
     /// It could not be evaluated.
     Error,
 }
@@ -134,6 +159,14 @@ impl Explanation {
             rules: considered(decided, asked),
             ruled_out: if evaluated { listed.saturating_sub(decided.trace.len()) } else { 0 },
             constraints: origins(snapshot, decided),
+            mode: settled.mode,
+            would: settled.would.as_ref().map(|would| WouldBe {
+                decision: would.decision,
+                code: would.code,
+                rule: would.matched.as_ref().map(|rule| rule.id.to_string()),
+                reasons: would.reasons.iter().map(contribution).collect(),
+                constraints: json_of(&would.constraints),
+            }),
         }
     }
 }
@@ -179,6 +212,7 @@ fn line(rule: &Rule, verdict: Option<&Verdict>, outcome: Reached, note: String) 
         engine: rule.module,
         source: rule.source.to_string(),
         effect: rule.effect,
+        mode: rule.mode,
         priority: rule.priority,
         invariant: rule.invariant,
         specificity: verdict.map(matched),
@@ -187,12 +221,16 @@ fn line(rule: &Rule, verdict: Option<&Verdict>, outcome: Reached, note: String) 
     }
 }
 
+fn json_of(constraints: &Constraints) -> serde_json::Value {
+    serde_json::from_str(&constraints.to_value().canonical()).unwrap_or_default()
+}
+
 /// Who asked for each constraint.
 fn origins(snapshot: &Snapshot, decided: &Decided) -> Vec<Origin> {
     let settled = &decided.settled;
-    let constrain = || settled.verdicts.iter().filter(|verdict| verdict.rule.effect != Decision::Deny);
-    let values: serde_json::Value =
-        serde_json::from_str(&settled.constraints.to_value().canonical()).unwrap_or_default();
+    let constrains = |rule: &Rule| rule.effect != Decision::Deny && rule.mode == Mode::Enforce;
+    let constrain = || settled.verdicts.iter().filter(|verdict| constrains(&verdict.rule));
+    let values = json_of(&settled.constraints);
     let origin = |kind: callgate_core::constraint::Kind| {
         let rules = constrain().filter(|verdict| verdict.rule.constraints.get(kind).is_some());
         let mut from: Vec<String> = rules.map(|verdict| verdict.rule.id.to_string()).collect();

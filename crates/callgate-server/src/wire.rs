@@ -262,6 +262,14 @@ pub struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub retry_after_ms: Option<u64>,
+    /// `monitor` where something that is only monitored spoke of the action; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub mode: Option<Mode>,
+    /// What enforcement of everything would have answered, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub would: Option<Would>,
     /// Until when an allow may be acted on, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
     /// The snapshot that decided, such as `v42`.
@@ -284,6 +292,36 @@ pub struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub salt: Option<String>,
+}
+
+/// Whether what policy says is enforced, or only recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// All of it is enforced.
+    Enforce,
+    /// Some of it is only recorded.
+    Monitor,
+}
+
+/// What enforcement of everything would have answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Would {
+    /// The answer.
+    pub decision: Decision,
+    /// The code, for everything but a plain allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub code: Option<Code>,
+    /// The rule or contract that would have decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub matched_rule: Option<String>,
+    /// Every contribution.
+    pub reasons: Vec<Reason>,
+    /// What would have had to be enforced, by constraint word.
+    pub constraints: BTreeMap<String, Value>,
 }
 
 /// One contribution to a decision.

@@ -51,7 +51,7 @@ pub struct Decision {
     /// The rule that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched_rule: Option<String>,
-    /// Whether the decision binds.
+    /// Whether everything that was said is enforced.
     pub mode: Mode,
     /// The request's nonce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +80,9 @@ pub struct Decision {
     pub snapshot: Snapshot,
     /// The tenant.
     pub tenant: String,
+    /// What enforcement of everything would have answered, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<Would>,
 }
 
 impl Decision {
@@ -129,14 +132,28 @@ impl fmt::Display for DecisionKind {
     }
 }
 
-/// Whether decisions bind.
+/// Whether everything that was said of the action is enforced. The decision binds either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// The decision binds.
+    /// It is.
     Enforce,
-    /// The decision is only recorded; the action runs whatever it says.
+    /// Some of it is only recorded, and had no say in the decision.
     Monitor,
+}
+
+/// What enforcement of everything would have answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Would {
+    /// The code, such as `DENIED_BY_RULE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The answer.
+    pub decision: DecisionKind,
+    /// The rule that would have decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched_rule: Option<String>,
 }
 
 /// What was asked for.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::VerifyError;
 use crate::hash::{Hash, sha256_of};
 use crate::json::SafeInt;
-use crate::statement::{Body, Decision, Mode, Outcome, Session, Statement, Status};
+use crate::statement::{Body, Decision, Outcome, Session, Statement, Status};
 
 /// Whose receipt it is: tenant, agent and session, hashed so that long names cost nothing.
 type Owner = Hash;
@@ -24,7 +24,6 @@ struct Past {
 struct PastDecision {
     owner: Owner,
     permits: bool,
-    monitored: bool,
     closed: bool,
 }
 
@@ -72,8 +71,7 @@ impl Chains {
     ) -> Result<PastDecision, VerifyError> {
         let owner = owner(&one.tenant, &one.agent.id, one.session.as_ref());
         self.link(index, payload, owner, one.session.as_ref(), one.prev)?;
-        let (permits, monitored) = (one.decision.permits(), one.mode == Mode::Monitor);
-        Ok(PastDecision { owner, permits, monitored, closed: false })
+        Ok(PastDecision { owner, permits: one.decision.permits(), closed: false })
     }
 
     fn follow_outcome(&mut self, index: u64, payload: Hash, one: &Outcome) -> Result<(), VerifyError> {
@@ -88,7 +86,7 @@ impl Chains {
         if found.closed {
             return Err(VerifyError::SecondOutcome { index, decision });
         }
-        if !(found.permits || found.monitored || one.status == Status::NotRun) {
+        if !(found.permits || one.status == Status::NotRun) {
             return Err(VerifyError::RanUnpermitted { index, decision });
         }
         found.closed = true;

@@ -6,7 +6,7 @@ use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::merkle::{Leaves, inclusion_proof, leaf_hash};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, DecisionRef, Gate, Mode,
-    Outcome, Pep, Reason, Session, Snapshot, Stage, Status,
+    Outcome, Pep, Reason, Session, Snapshot, Stage, Status, Would,
 };
 use callgate_log::{
     Event, Frontier, Hash, LogVerifier, Report, Signature, SigningKey, Statement, TlogProof, VerifyError,
@@ -86,6 +86,7 @@ pub(crate) fn decision(kind: DecisionKind, session: Option<&str>) -> Decision {
         shadow: None,
         snapshot: Snapshot { digest: sha256(b"bundle"), version: "v1".to_owned() },
         tenant: "default".to_owned(),
+        would: None,
     }
 }
 
@@ -270,6 +271,12 @@ fn constrained() -> Decision {
         effects_digest: sha256(b"delta"),
         environment: Some("prod".to_owned()),
         matched_rule: Some("refunds-small".to_owned()),
+        mode: Mode::Monitor,
+        would: Some(Would {
+            code: Some("DENIED_BY_RULE".to_owned()),
+            decision: DecisionKind::Deny,
+            matched_rule: Some("refunds-at-night".to_owned()),
+        }),
         session: Some(Session { id: "refund-7".to_owned(), step: Some("execution".to_owned()) }),
         ..decision(DecisionKind::AllowWithConstraints, Some("refund-7"))
     }
@@ -303,7 +310,6 @@ fn held(prev: Hash) -> Decision {
             ],
         }),
         code: Some("APPROVAL_REQUIRED".to_owned()),
-        mode: Mode::Monitor,
         prev: Some(prev),
         ..decision(DecisionKind::RequireApproval, Some("loan-001"))
     }

@@ -4,7 +4,7 @@ use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, Body, ConstraintValue, Decision, DecisionKind, DecisionRef, EncodeError,
     Finding, FindingKind, Gate, Grant, MAX_PAYLOAD, Mode, Outcome, ParseError, Pep, Reason, Ruling, Session,
-    Snapshot, Stage, Status,
+    Snapshot, Stage, Status, Would,
 };
 use callgate_log::{Hash, Statement, sha256};
 use proptest::collection::vec;
@@ -124,6 +124,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn would()(code in option::of(text()), decision in kind(), matched_rule in option::of(text())) -> Would {
+        Would { code, decision, matched_rule }
+    }
+}
+
+prop_compose! {
     fn session()(id in text(), step in option::of(text())) -> Session {
         Session { id, step }
     }
@@ -141,6 +147,7 @@ prop_compose! {
         rest in (any::<bool>(), option::of(text()), option::of(digest())).boxed(),
         findings in vec(finding(), 0..3).boxed(),
         grant in option::of(grant()).boxed(),
+        would in option::of(would()).boxed(),
     ) -> Decision {
         let (action, agent, tenant, session, environment) = who;
         let (decision, reasons, code, matched_rule, approval) = why;
@@ -148,7 +155,7 @@ prop_compose! {
         let [origin, gate_version, pep, version] = names;
         Decision {
             action, agent, approval, code, constraints, decision, effects_digest, environment, facts_commitment,
-            findings, grant, matched_rule, reasons, request_commitment, session, tenant,
+            findings, grant, matched_rule, reasons, request_commitment, session, tenant, would,
             expires_at_ms: times.0,
             issued_at_ms: times.1,
             retry_after_ms: times.2,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use callgate_core::decision::Mode;
+
 use super::{Considered, Contribution, Explanation, Reached};
 use crate::render::shown;
 
@@ -16,6 +18,7 @@ impl Reached {
             Self::FieldDiffers => "no match",
             Self::ConditionFalse => "false",
             Self::Judged => "judged",
+            Self::Monitored => "monitored",
             Self::Error => "error",
         }
     }
@@ -33,6 +36,11 @@ impl fmt::Display for Explanation {
         }
         writeln!(f)?;
         writeln!(f, "  why          {}", shown(&self.why))?;
+        if let Some(would) = &self.would {
+            let code = would.code.map(|code| format!("  {code}")).unwrap_or_default();
+            let rule = would.rule.as_ref().map(|rule| format!("  by `{}`", shown(rule))).unwrap_or_default();
+            writeln!(f, "  enforced     it would be {}{code}{rule}", would.decision)?;
+        }
         for reason in &self.reasons {
             reason.write(self, f)?;
         }
@@ -101,6 +109,9 @@ impl Considered {
         }
         if self.invariant {
             parts.push("invariant".to_owned());
+        }
+        if self.mode == Mode::Monitor {
+            parts.push("only monitors".to_owned());
         }
         let rank = parts.join(", ");
         let note = shown(&self.note);

@@ -1,10 +1,10 @@
 //! Why a verdict decided, or did not, in words.
 
 use callgate_core::decide::Decided;
-use callgate_core::decision::{Code, Decision};
+use callgate_core::decision::{Code, Decision, Mode};
 use callgate_core::name::Name;
 use callgate_core::request::Request;
-use callgate_core::rule::{Outcome, Verdict};
+use callgate_core::rule::{Outcome, Rule, Verdict};
 use callgate_core::settle::{Precedence, Settled};
 
 use super::Reached;
@@ -12,6 +12,9 @@ use super::Reached;
 /// Why the decision is what it is.
 pub(super) fn decided(decided: &Decided) -> String {
     let settled = &decided.settled;
+    if is_lifted(settled) {
+        return "only monitored: what is not permitted runs, and is recorded".to_owned();
+    }
     if let Some(note) = settled.deciding().and_then(|deciding| judged(decided, deciding)) {
         return format!("a judge's rule makes what the others decide stricter: {note}");
     }
@@ -19,6 +22,10 @@ pub(super) fn decided(decided: &Decided) -> String {
         return denied(settled).to_owned();
     }
     let Some(deciding) = settled.deciding() else { return String::new() };
+    if deciding.rule.mode == Mode::Monitor {
+        return "nothing that is enforced speaks of it, and a rule that only monitors never blocks"
+            .to_owned();
+    }
     let mut others = sound(settled).filter(|verdict| verdict.rule.id != deciding.rule.id);
     match others.next() {
         None => "nothing else that can permit or restrict it matched".to_owned(),
@@ -29,6 +36,11 @@ pub(super) fn decided(decided: &Decided) -> String {
             format!("nothing outranks an invariant, not even `{}`, which ranks first", first.rule.id)
         }
     }
+}
+
+/// Whether an action runs that nothing permits.
+fn is_lifted(settled: &Settled) -> bool {
+    settled.decision.permits() && settled.matched.is_none()
 }
 
 fn denied(settled: &Settled) -> &'static str {
@@ -63,6 +75,18 @@ pub(super) fn verdict(decided: &Decided, verdict: &Verdict) -> (Reached, String)
     if let Some(error) = &verdict.error {
         return (Reached::Error, error.clone());
     }
+    if verdict.rule.mode == Mode::Monitor {
+        let deciding = decided.settled.deciding();
+        let decides = deciding.is_some_and(|deciding| deciding.rule.id == verdict.rule.id);
+        let (reached, note) = match decides {
+            true => (Reached::Decided, "nothing that is enforced speaks of it, so that it runs"),
+            false => (Reached::Monitored, "it had no say"),
+        };
+        return (reached, note.to_owned());
+    }
+    if is_lifted(&decided.settled) {
+        return (Reached::Monitored, "nothing of this request is enforced".to_owned());
+    }
     let settled = &decided.settled;
     let denies = settled.decision == Decision::Deny;
     let deciding = settled.deciding().filter(|deciding| deciding.error.is_none());
@@ -87,7 +111,8 @@ pub(super) fn verdict(decided: &Decided, verdict: &Verdict) -> (Reached, String)
 }
 
 fn sound(settled: &Settled) -> impl Iterator<Item = &Verdict> {
-    settled.verdicts.iter().filter(|verdict| verdict.error.is_none() && verdict.rule.effect != Decision::Deny)
+    let speaks = |rule: &Rule| rule.effect != Decision::Deny && rule.mode == Mode::Enforce;
+    settled.verdicts.iter().filter(move |verdict| verdict.error.is_none() && speaks(&verdict.rule))
 }
 
 fn ranks_before(settled: &Settled, first: &Verdict, second: &Verdict) -> bool {

@@ -11,7 +11,7 @@ use callgate_gate::{Asked, Credential, GateOptions, Reply};
 use crate::Outcome;
 use crate::failure::Failure;
 use crate::judge::JudgeArgs;
-use crate::output::{self, Format, Paint, moment};
+use crate::output::{self, Format, Paint, moment, plain};
 use crate::{files, judge, opening};
 
 /// Arguments of `callgate decide`.
@@ -86,6 +86,14 @@ pub(crate) fn human(reply: &Reply) -> String {
             approval.stages.iter().map(|stage| (stage.quorum, stage.reviewers.as_slice())).collect();
         let until = moment(approval.expires_at_ms);
         field("approval", format!("{}, until {until}", output::stages(&stages)));
+    }
+    if let Some(mode) = reply.mode {
+        field("mode", mode.as_str().to_owned());
+    }
+    if let Some(would) = &reply.would {
+        let code = would.code.map(|code| format!("  {code}")).unwrap_or_default();
+        let rule = would.matched_rule.as_ref().map(|rule| format!("  by `{}`", plain(rule)));
+        field("would", format!("{}{code}{}", would.decision, rule.unwrap_or_default()));
     }
     if let Some(wait) = reply.retry_after_ms {
         field("ask again", format!("in {wait} ms"));

@@ -1,7 +1,7 @@
 //! Receipts as people read them. Text from a log is shown, never obeyed: control characters are escaped.
 
 use callgate_log::Statement;
-use callgate_log::statement::{Admin, Body, ConstraintValue, Decision, Outcome};
+use callgate_log::statement::{Admin, Body, ConstraintValue, Decision, Mode, Outcome};
 use serde_json::{Value, json};
 
 use crate::output::{self, Paint, moment, plain};
@@ -90,6 +90,14 @@ impl Page {
                 approval.stages.iter().map(|stage| (stage.quorum, stage.reviewers.as_slice())).collect();
             let until = moment(approval.expires_at_ms.get());
             self.field("approval", format!("{}, until {until}", output::stages(&stages)));
+        }
+        if one.mode == Mode::Monitor {
+            self.field("mode", "monitor");
+        }
+        if let Some(would) = &one.would {
+            let code = would.code.as_ref().map(|code| format!("  {}", plain(code))).unwrap_or_default();
+            let rule = would.matched_rule.as_ref().map(|rule| format!("  by `{}`", plain(rule)));
+            self.field("would", format!("{}{code}{}", would.decision, rule.unwrap_or_default()));
         }
         if let Some(wait) = one.retry_after_ms {
             self.field("ask again", format!("in {wait} ms"));
