@@ -33,6 +33,7 @@ mod vault;
 
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
+pub use callgate_policy::{Bundle, is_bundle_file};
 pub use error::{AdminError, ControlError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
 pub use events::Events;
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};

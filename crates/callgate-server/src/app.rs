@@ -13,7 +13,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use callgate_gate::{Gate, Unavailable};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -24,7 +24,7 @@ use crate::events::Places;
 use crate::listen::Entrance;
 use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
-use crate::{MODE_HEADER, admission, decide, events, openapi, outcomes, receipts, status};
+use crate::{MODE_HEADER, admission, decide, events, keys, openapi, outcomes, policy, receipts, status};
 
 /// What every request shares.
 #[derive(Debug)]
@@ -103,6 +103,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/receipts/{id}", get(receipts::read_receipt))
         .route("/api/v1/checkpoint", get(receipts::read_checkpoint))
         .route("/api/v1/events", get(events::subscribe))
+        .route("/api/v1/policy/simulate", post(policy::simulate))
+        .route("/api/v1/policy/snapshots", get(policy::list).post(policy::stage))
+        .route("/api/v1/policy/snapshots/{snapshot}", get(policy::show))
+        .route("/api/v1/policy/publish", post(policy::publish))
+        .route("/api/v1/policy/rollback", post(policy::rollback))
+        .route("/api/v1/policy/rollout", get(policy::rollout).post(policy::start_rollout))
+        .route("/api/v1/policy/rollout/stop", post(policy::stop_rollout))
+        .route("/api/v1/policy/mode", get(policy::mode).post(policy::set_mode))
+        .route("/api/v1/enforcement-points", get(policy::points).post(policy::acknowledge))
+        .route("/api/v1/enforcement-points/{id}", delete(policy::retire))
+        .route("/api/v1/keys", get(keys::list).post(keys::create))
+        .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/openapi.json", get(openapi::document))
@@ -119,14 +131,14 @@ pub(crate) async fn answer(
     mut request: Request,
 ) -> Response {
     let decides = request.uri().path().starts_with("/api/v1/decide");
+    let policy = request.uri().path().starts_with(crate::body::POLICY);
+    let span = if policy { app.limits.policy_time } else { app.limits.request_time };
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let answered = match admission::admit(app, entrance, &request) {
         Err(problem) => Ok(problem.into_response()),
         Ok(()) => {
             request.extensions_mut().insert(entrance);
-            tokio::time::timeout(app.limits.request_time, router.call(request))
-                .await
-                .map(|Ok(response)| response)
+            tokio::time::timeout(span, router.call(request)).await.map(|Ok(response)| response)
         }
     };
     let mut response = answered.unwrap_or_else(|_| {

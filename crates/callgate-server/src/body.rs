@@ -10,6 +10,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use crate::app::App;
 use crate::problem::Problem;
 
+/// What concerns policy, where a body may be a whole bundle.
+pub(crate) const POLICY: &str = "/api/v1/policy/";
+
 /// The bytes of a body that says it is JSON.
 #[derive(Debug)]
 pub(crate) struct JsonBytes(pub(crate) Vec<u8>);
@@ -18,7 +21,8 @@ impl FromRequest<Arc<App>> for JsonBytes {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limit = app.limits.body_bytes;
+        let policy = request.uri().path().starts_with(POLICY);
+        let limit = if policy { app.limits.policy_bytes } else { app.limits.body_bytes };
         says_json(request.headers())?;
         if announced(request.headers()).is_some_and(|length| length > limit) {
             return Err(too_large(limit));

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{decide, events, outcomes, receipts, status, wire};
+use crate::{decide, events, keys, outcomes, policy, receipts, status, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,23 @@ use crate::{decide, events, outcomes, receipts, status, wire};
         receipts::read_receipt,
         receipts::read_checkpoint,
         events::subscribe,
+        policy::simulate,
+        policy::stage,
+        policy::list,
+        policy::show,
+        policy::publish,
+        policy::rollback,
+        policy::rollout,
+        policy::start_rollout,
+        policy::stop_rollout,
+        policy::mode,
+        policy::set_mode,
+        policy::points,
+        policy::acknowledge,
+        policy::retire,
+        keys::list,
+        keys::create,
+        keys::revoke,
         status::healthz,
         status::readyz,
     ),
@@ -37,6 +54,8 @@ use crate::{decide, events, outcomes, receipts, status, wire};
         (name = "outcomes", description = "What became of it"),
         (name = "evidence", description = "Receipts, proofs, checkpoints"),
         (name = "events", description = "What happens at the gate, as it happens"),
+        (name = "policy", description = "What decides: simulate, keep, publish, roll back, try; a person's key"),
+        (name = "keys", description = "Who may ask; a person's key"),
         (name = "health", description = "For whoever keeps the gate running; no key needed"),
     ),
     modifiers(&Keys)

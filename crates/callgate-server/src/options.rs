@@ -36,6 +36,8 @@ impl fmt::Debug for Log {
 pub struct ServerLimits {
     /// The body of a request, in bytes; 256 KiB.
     pub body_bytes: usize,
+    /// The body of a request about policy, which may be a whole bundle, in bytes; 16 MiB.
+    pub policy_bytes: usize,
     /// Request line and headers together, in bytes; 16 KiB, and at least 8 KiB.
     pub header_bytes: usize,
     /// Headers in a request; 64.
@@ -46,6 +48,8 @@ pub struct ServerLimits {
     pub body_time: Duration,
     /// From the end of the headers to the answer; 10 s.
     pub request_time: Duration,
+    /// The same for requests about policy, which may simulate; 10 minutes.
+    pub policy_time: Duration,
     /// How long a client may take no byte of an answer that waits for it; 5 s.
     pub write_time: Duration,
     /// How long a connection may stay open between requests; 60 s.
@@ -68,11 +72,13 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             body_bytes: 256 * 1024,
+            policy_bytes: 16 * 1024 * 1024,
             header_bytes: 16 * 1024,
             headers: 64,
             header_time: Duration::from_secs(5),
             body_time: Duration::from_secs(5),
             request_time: Duration::from_secs(10),
+            policy_time: Duration::from_secs(600),
             write_time: Duration::from_secs(5),
             idle_time: Duration::from_secs(60),
             drain_time: Duration::from_secs(5),

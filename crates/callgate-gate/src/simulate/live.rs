@@ -6,12 +6,18 @@ use std::sync::Arc;
 use callgate_core::snapshot::Snapshot;
 
 use super::corpus::Corpus;
+use super::filter::Filter;
 use super::history::{Plan, Simulation};
 use super::library::Library;
 use super::life::simulate_corpus;
 use super::report::Report;
 use super::tally::Lengths;
-use crate::gate::Gate;
+use crate::Credential;
+use crate::commit::Arrived;
+use crate::error::{ControlError, Unavailable};
+use crate::gate::{Active, Asked, Gate, Named};
+use crate::reply::Reply;
+use callgate_policy::Bundle;
 
 /// After so many receipts or requests the progress is told.
 const STEP: u64 = 1024;
@@ -34,6 +40,17 @@ pub enum SimulationInput {
     },
 }
 
+/// What decides in a simulation.
+#[derive(Debug)]
+pub enum Candidate {
+    /// The snapshot in force.
+    InForce,
+    /// A snapshot that is kept, by version or digest.
+    Kept(String),
+    /// A bundle that is kept nowhere.
+    Bundle(Bundle),
+}
+
 /// How far a simulation is: what is done, and how much there is.
 pub type Progress = Box<dyn FnMut(u64, u64) + Send>;
 
@@ -43,6 +60,64 @@ pub type Progress = Box<dyn FnMut(u64, u64) + Send>;
 pub struct SimulationError(String);
 
 impl Gate {
+    /// Compiles what decides in a simulation.
+    async fn candidate(&self, candidate: Candidate) -> Result<Arc<Snapshot>, ControlError> {
+        match candidate {
+            Candidate::InForce => Ok(Arc::clone(&self.active.load().live.snapshot)),
+            Candidate::Kept(name) => Ok(self.compiled(&self.kept(&name)?).await?.snapshot),
+            Candidate::Bundle(bundle) => {
+                let compiling = tokio::task::spawn_blocking(move || crate::release::compile(&bundle));
+                let ended = |e: tokio::task::JoinError| Unavailable::now(format!("compiling ended: {e}"));
+                Ok(Arc::new(compiling.await.map_err(ended)??.0))
+            }
+        }
+    }
+
+    /// Decides one request on what is known now, without a receipt: nothing may run on it.
+    ///
+    /// # Errors
+    /// [`ControlError`], when there is no such candidate.
+    pub async fn try_out(&self, candidate: Candidate, asked: Asked) -> Result<Reply, ControlError> {
+        let snapshot = match candidate {
+            Candidate::InForce => return Ok(self.dry_run(asked, &Credential::Local)),
+            other => self.candidate(other).await?,
+        };
+        let active = Active::alone(Named::new(snapshot, 0), 0);
+        let Arrived { ask, .. } = self.arrive(asked);
+        let (decided, consulted) = self.decide_now(ask, &Credential::Local, &active, &[]);
+        let digest = active.live.digest;
+        Ok(Reply::new(&decided, ("simulated", &digest), consulted.facts.now_ms, None))
+    }
+
+    /// Holds what decides against the decisions of the log; keeps nothing of it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn simulate_history_of(
+        self: &Arc<Self>,
+        candidate: Candidate,
+        filter: Filter,
+    ) -> Result<Report, ControlError> {
+        let plan = Plan { filter, ..Plan::new(self.candidate(candidate).await?) };
+        let simulating = self.simulate(SimulationInput::History(plan), Box::new(|_, _| {}));
+        Ok(simulating.await.map_err(|e| Unavailable::for_good(e.to_string()))?)
+    }
+
+    /// Holds what decides against the snapshot in force, on the requests of a corpus.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn simulate_corpus_of(
+        self: &Arc<Self>,
+        candidate: Candidate,
+        corpus: Corpus,
+    ) -> Result<Report, ControlError> {
+        let candidate = self.candidate(candidate).await?;
+        let input = SimulationInput::Corpus { candidate, corpus, lengths: Lengths::default() };
+        let simulating = self.simulate(input, Box::new(|_, _| {}));
+        Ok(simulating.await.map_err(|e| Unavailable::for_good(e.to_string()))?)
+    }
+
     /// Holds a candidate against the log or a corpus. Decisions go on meanwhile; nothing is written.
     ///
     /// # Errors

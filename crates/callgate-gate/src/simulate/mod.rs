@@ -23,7 +23,7 @@ pub use filter::Filter;
 pub use history::{Plan, Simulation};
 pub use library::Library;
 pub use life::simulate_corpus;
-pub use live::{Progress, SimulationError, SimulationInput};
+pub use live::{Candidate, Progress, SimulationError, SimulationInput};
 pub use report::{
     At, Busiest, Example, Inputs, Kind, Matrix, NamedFlips, NotEvaluated, Place, Reason, Report, RuleFlips,
     Source, Top, Totals, Volume,
