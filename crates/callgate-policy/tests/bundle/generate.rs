@@ -18,6 +18,8 @@ pub(crate) struct Line {
     pub(crate) id: String,
     pub(crate) decision: &'static str,
     pub(crate) invariant: bool,
+    /// Whether it only monitors; generated rules do not.
+    pub(crate) monitors: bool,
     body: String,
 }
 
@@ -43,7 +45,9 @@ impl Lines {
         for (at, line) in self.0.iter().enumerate() {
             let head = format!("version: v1\ninvariants: {}\nrules:\n", line.invariant);
             let file = files.entry(place(at, line).to_owned()).or_insert(head);
-            file.push_str(&format!("  - {{id: {}, decision: {}, {}}}\n", line.id, line.decision, line.body));
+            let mode = if line.monitors { ", mode: monitor" } else { "" };
+            let Line { id, decision, body, .. } = line;
+            file.push_str(&format!("  - {{id: {id}, decision: {decision}, {body}{mode}}}\n"));
         }
         files
     }
@@ -144,7 +148,7 @@ fn line() -> impl Strategy<Value = Line> {
                     matched.or_else(|| scope.is_none().then(|| "match: {tools: ['**']}".to_owned()));
                 let parts = vec![scope, matched, when, priority.map(str::to_owned), rest];
                 let body = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-                Line { id: String::new(), decision, invariant, body }
+                Line { id: String::new(), decision, invariant, monitors: false, body }
             },
         )
     })

@@ -43,7 +43,7 @@ impl Asked {
 }
 
 /// A bundle that compiles: of generated rules, those that `check` does not refuse.
-fn sound() -> impl Strategy<Value = (Lines, Snapshot)> {
+pub(crate) fn sound() -> impl Strategy<Value = (Lines, Snapshot)> {
     lines().prop_filter_map("no rule is left", |mut lines| {
         for _ in 0..20 {
             if lines.0.is_empty() {

@@ -12,6 +12,7 @@ mod judge;
 mod laws;
 mod matching;
 mod mixtures;
+mod modes;
 mod playing;
 mod rego;
 mod schemas;
