@@ -144,6 +144,34 @@ pub enum OutcomeError {
     Unavailable(#[from] Unavailable),
 }
 
+/// Nothing was done about an approval.
+#[derive(Debug, thiserror::Error)]
+pub enum ApprovalError {
+    /// There is none, or not for this caller.
+    #[error("there is no approval `{0}`")]
+    Unknown(String),
+    /// People have nothing to decide any more.
+    #[error("approval `{id}` is {status}; there is nothing left to decide")]
+    Closed {
+        /// The approval or standing approval.
+        id: String,
+        /// What became of it.
+        status: &'static str,
+    },
+    /// This person may not.
+    #[error(transparent)]
+    Refused(#[from] callgate_core::state::approvals::Refusal),
+    /// Something that was said is not as it must be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The log cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It could not be recorded.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
 /// A receipt cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {

@@ -214,6 +214,8 @@ pub struct Gate {
     pub(crate) drifting: AtomicBool,
     /// Held while a snapshot comes into force.
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// Told when something about approvals may be different.
+    pub(crate) approvals_moved: tokio::sync::watch::Sender<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identity: Identity,
@@ -271,6 +273,7 @@ impl Gate {
             vault,
             active: ArcSwap::from_pointee(active),
             publishing: tokio::sync::Mutex::new(()),
+            approvals_moved: tokio::sync::watch::Sender::new(()),
             clock,
             random,
             identity,
@@ -323,6 +326,9 @@ impl Gate {
                 Ok(durable) => {
                     if attempt.decided.effects.tried.is_some() {
                         self.watch_drift();
+                    }
+                    if attempt.decided.effects.approval.is_some() {
+                        self.approvals_move();
                     }
                     return self.answer(&attempt, &durable);
                 }

@@ -7,6 +7,7 @@
 //! This crate knows no HTTP, no MCP and no files of its own: everything on disk goes through
 //! [`callgate_store::Fs`].
 
+mod approvals;
 pub mod clock;
 mod commit;
 pub mod control;
@@ -31,10 +32,17 @@ mod reply;
 pub mod simulate;
 mod vault;
 
+pub use approvals::{
+    ApprovalDetail, ApprovalFilter, ApprovalView, DelegationView, EarlierView, EvidenceView, PrincipalView,
+    RemarkView, RuleView, Said, SimilarView, SoFarView, StageView, StandingAsk, StandingView, Suggestion,
+    VoteView, approval_number, standing_number,
+};
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};
-pub use error::{AdminError, ControlError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable};
+pub use error::{
+    AdminError, ApprovalError, ControlError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable,
+};
 pub use events::Events;
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
 pub use identity::{Identity, ORIGIN_PREFIX};

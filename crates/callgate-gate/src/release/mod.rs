@@ -262,6 +262,8 @@ impl Gate {
         let delta_bytes = encode(&delta).map_err(|e| Unavailable::for_good(e.to_string()))?;
         let statement = self.letterhead.admin(actor, operation, details, &delta_bytes, delta.now_ms);
         let committed = self.commit_delta(&statement, delta, delta_bytes, attachment).await;
+        // Another snapshot may have ended what was asked under the one before it.
+        self.approvals_move();
         committed.map(|(_, durable)| durable.index).map_err(CommitFailure::settled)
     }
 }

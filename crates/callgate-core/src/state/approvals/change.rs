@@ -22,6 +22,9 @@ pub struct Vote {
     /// Whether a text lies sealed beside the receipt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub commented: bool,
+    /// Whether this is the yes that was missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grants: bool,
     /// Who handed this vote over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<String>,

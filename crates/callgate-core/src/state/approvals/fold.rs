@@ -148,10 +148,8 @@ impl Approvals {
             self.settle(vote.approval, Status::Rejected { at_ms: now_ms, until_ms }, until_ms);
             return;
         }
-        let agreed =
-            approval.votes.iter().filter(|cast| cast.vote.approve && cast.vote.stage == approval.stage);
-        let agreed = u32::try_from(agreed.count()).unwrap_or(u32::MAX);
-        if approval.current().is_some_and(|stage| agreed >= stage.quorum.max(1)) {
+        let agreed = approval.agreed();
+        if approval.current().is_some_and(|stage| agreed >= stage.quorum) {
             approval.stage = approval.stage.saturating_add(1);
         }
         if approval.current().is_some() {

@@ -3,7 +3,7 @@
 //! Nobody decides on their own request or their own agent's, and nobody twice. What an agent says of
 //! the person it acts for can only take somebody's vote away, never give one.
 
-use super::{Approval, Delegation, Vote};
+use super::{Approval, Cast, Delegation, Vote};
 use crate::facts::Credential;
 use crate::name::fold;
 use crate::rule::Stage;
@@ -184,6 +184,20 @@ impl Approval {
         from != to && !self.has_agreed(to) && self.handed_over(to).is_none() && !self.is_own(to)
     }
 
+    /// Whether one more yes in this stage is the one that was missing.
+    #[must_use]
+    pub fn lacks_one(&self) -> bool {
+        let next = self.stage.saturating_add(1);
+        let last = usize::try_from(next).is_ok_and(|next| next >= self.hold.stages.len());
+        last && self.current().is_some_and(|stage| self.agreed().saturating_add(1) >= stage.quorum)
+    }
+
+    /// How many agreed in the stage that is being decided.
+    pub(super) fn agreed(&self) -> u32 {
+        let here = |cast: &&Cast| cast.vote.approve && cast.vote.stage == self.stage;
+        u32::try_from(self.votes.iter().filter(here).count()).unwrap_or(u32::MAX)
+    }
+
     /// Whether a vote is one that [`Self::seat`] gives, as far as the log can tell.
     pub(super) fn takes(&self, vote: &Vote) -> bool {
         let (true, Some(stage)) = (vote.stage == self.stage, self.current()) else { return false };
@@ -194,6 +208,7 @@ impl Approval {
         };
         is_seat(stage, &vote.seat)
             && vote.instead_of.as_ref().is_none_or(handed)
+            && vote.grants == (vote.approve && self.lacks_one())
             && !self.is_own(&vote.person)
             && self.handed_over(&vote.person).is_none()
             && !(vote.approve && self.has_agreed(&vote.person))
