@@ -88,6 +88,14 @@ impl Gate {
         often.filter_map(|(group, found)| self.suggestion(group, &found)).collect()
     }
 
+    /// The least priority that outranks this rule of the snapshot in force; nothing outranks an invariant.
+    fn priority_over(&self, rule: &str) -> Option<i32> {
+        let active = self.active.load();
+        let mut modules = active.live.snapshot.modules.iter();
+        let rule = modules.find_map(|module| module.listed().into_iter().find(|one| *one.id == *rule))?;
+        if rule.invariant { None } else { rule.priority.checked_add(1) }
+    }
+
     fn suggestion(&self, group: Group, found: &[Approval]) -> Option<Suggestion> {
         let newest = found.iter().rev().take(LOOKED_INTO);
         let requests: Vec<Option<Box<Request>>> =
@@ -98,7 +106,8 @@ impl Gate {
         // Without a tool there is no narrow rule to write.
         let tool = first.tool.as_ref()?;
         let constants = constants(&requests);
-        let text = text(&group, tool.identity.as_str(), &constants, found)?;
+        let priority = self.priority_over(&group.rule)?;
+        let text = text(&group, tool.identity.as_str(), &constants, found, priority)?;
         let votes = found.iter().flat_map(|approval| &approval.votes);
         let reviewers: BTreeSet<String> = found.iter().flat_map(Approval::by).collect();
         let last = found.last();
@@ -211,9 +220,14 @@ fn rule_id(group: &Group) -> String {
 }
 
 /// A rules file. Names are written as JSON strings, which YAML reads as they are.
-fn text(group: &Group, tool: &str, constants: &[(String, String)], found: &[Approval]) -> Option<String> {
+fn text(
+    group: &Group,
+    tool: &str,
+    constants: &[(String, String)],
+    found: &[Approval],
+    priority: i32,
+) -> Option<String> {
     let quote = |text: &str| serde_json::to_string(text).ok();
-    let priority = 1;
     let mut scope = format!("agents: [{}]", quote(&exact(&group.agent)?)?);
     if group.tenant != callgate_core::request::DEFAULT_TENANT {
         scope.push_str(&format!(", tenants: [{}]", quote(&exact(&group.tenant)?)?));

@@ -292,11 +292,26 @@ impl Approvals {
         let known = known.filter(|approval| approval.under == under && approval.key == *key);
         let standing = of(self.by_scope.get(&names.scope)).into_iter();
         let standing = standing.filter_map(|id| self.standing.get(&id)?.known(under, now_ms));
-        let waiting = self.waiting.get(&(key.tenant.clone(), key.agent.clone()));
         Seen {
-            crowded: waiting.is_some_and(|count| *count >= MAX_WAITING) || self.ends.len() >= MAX_IN_EFFECT,
+            crowded: self.is_crowded(key, now_ms),
             known: known.filter_map(|approval| approval.known(now_ms)).collect(),
             standing: standing.collect(),
         }
+    }
+
+    fn is_crowded(&self, key: &SessionKey, now_ms: i64) -> bool {
+        let waiting = self.waiting.get(&(key.tenant.clone(), key.agent.clone())).copied().unwrap_or(0);
+        if waiting < MAX_WAITING && self.ends.len() < MAX_IN_EFFECT {
+            return false;
+        }
+        // Those whose time is over wait no more, though the next receipt has yet to say so.
+        let over = self.ends.iter().take_while(|(at_ms, _)| *at_ms < now_ms);
+        let over: Vec<&Approval> = over.filter_map(|(_, id)| self.all.get(id)).collect();
+        let own = |one: &&&Approval| {
+            one.status == Status::Open && one.key.agent == key.agent && one.key.tenant == key.tenant
+        };
+        let own = u64::try_from(over.iter().filter(own).count()).unwrap_or(u64::MAX);
+        waiting.saturating_sub(own) >= MAX_WAITING
+            || self.ends.len().saturating_sub(over.len()) >= MAX_IN_EFFECT
     }
 }
