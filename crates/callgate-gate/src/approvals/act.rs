@@ -342,14 +342,24 @@ fn prepared(
     let status = approval.status_at(now_ms);
     let (operation, said, change) = prepare_open(approval, person, state, status, prepare)?;
     let key = &approval.key;
-    let mut details = vec![
-        ("approval", approval_id(approval.id)),
-        ("agent", key.agent.clone()),
-        ("tenant", key.tenant.clone()),
-        ("rule", approval.hold.rule.clone()),
-    ];
+    let mut details = about(approval);
     details.extend(said);
     Ok(Act { operation, details, change, key: key.clone() })
+}
+
+/// What every receipt about an approval says: names, never arguments.
+pub(super) fn about(approval: &Approval) -> Vec<(&'static str, String)> {
+    let (key, hold) = (&approval.key, &approval.hold);
+    let mut details = vec![
+        ("action", hold.action.clone()),
+        ("agent", key.agent.clone()),
+        ("approval", approval_id(approval.id)),
+        ("rule", hold.rule.clone()),
+        ("tenant", key.tenant.clone()),
+    ];
+    details.extend(hold.on_behalf_of.clone().map(|name| ("on_behalf_of", name)));
+    details.extend(key.is_chained().then(|| ("session", key.session.clone())));
+    details
 }
 
 fn prepare_open(

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use callgate_core::state::Change;
-use callgate_core::state::approvals::Status;
+use callgate_core::state::approvals::{Approval, Status};
 use tokio::time::Instant;
 
+use super::act::about;
 use super::view::ApprovalView;
 use crate::Credential;
 use crate::error::{ApprovalError, Unavailable};
 use crate::gate::Gate;
-use crate::reply::approval_id;
 
 /// Who writes down what time alone ended.
 const GATE: &str = "gate";
@@ -59,14 +59,17 @@ impl Gate {
     /// When that cannot be recorded.
     pub async fn expire_approvals(&self) -> Result<usize, Unavailable> {
         let now_ms = self.now_ms();
-        let over: Vec<(u64, &'static str)> = self.store.state(|state| {
-            let approvals = state.0.approvals();
-            let word = |id| approvals.get(id).map_or("expired", |one| one.status_at(now_ms).as_str());
-            approvals.unannounced(now_ms).map(|id| (id, word(id))).collect()
+        let over: Vec<(u64, Vec<(&'static str, String)>)> = self.store.state(|state| {
+            let over = state.0.approvals().unannounced(now_ms);
+            let details = |approval: &Approval| {
+                let mut details = about(approval);
+                details.push(("status", approval.status_at(now_ms).as_str().to_owned()));
+                details
+            };
+            over.map(|approval| (approval.id, details(approval))).collect()
         });
         let mut written = 0usize;
-        for (approval, status) in over {
-            let details = [("approval", approval_id(approval)), ("status", status.to_owned())];
+        for (approval, details) in over {
             self.note("approval.expire", GATE, &details, Change::ApprovalExpired { approval }, Vec::new())
                 .await?;
             written = written.saturating_add(1);

@@ -3,6 +3,7 @@
 //! What is said comes from the delta ([`said`]: a new kind is one arm) and from the names in the signed
 //! payload. Arguments are in neither.
 
+use callgate_core::approval::{ApprovalDelta, ApprovalEffect};
 use callgate_core::event::{Data, Event, Field, Kind};
 use callgate_core::state::{ApiKey, Change, Holder, ModeScope, Trial};
 use callgate_log::Statement;
@@ -10,6 +11,7 @@ use callgate_log::statement::{Body, Decision};
 use callgate_store::{Fold as _, StoredReceipt};
 
 use crate::fold::GateState;
+use crate::reply::{approval_id, standing_id};
 
 /// What a change says happened; `None` for one that is no event.
 pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
@@ -55,7 +57,19 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
                 ("tenant", key.tenant.clone()),
             ],
         ),
-        Change::Decision(_)
+        Change::Decision(decision) => return decision.approval.as_ref().and_then(held_or_used),
+        Change::ApprovalVoted(vote) if !vote.approve => (Kind::ApprovalRejected, approval(vote.approval)),
+        Change::ApprovalVoted(vote) if vote.grants => (Kind::ApprovalGranted, approval(vote.approval)),
+        Change::ApprovalDelegated(delegation) => {
+            let mut texts = approval(delegation.approval);
+            texts.push(("to", delegation.to.clone()));
+            (Kind::ApprovalDelegated, texts)
+        }
+        Change::ApprovalCommented(comment) => (Kind::ApprovalCommented, approval(comment.approval)),
+        Change::ApprovalExpired { approval: id } => (Kind::ApprovalExpired, approval(*id)),
+        // A yes among several is none yet.
+        Change::ApprovalVoted(_)
+        | Change::StandingRevoked(_)
         | Change::Outcome(_)
         | Change::PointAcknowledged(_)
         | Change::PointRetired { .. }
@@ -70,6 +84,33 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
     };
     let (kind, texts) = event;
     Some((kind, texts.into_iter().map(|(name, text)| (name, Field::Text(text))).collect()))
+}
+
+fn approval(id: u64) -> Vec<(&'static str, String)> {
+    vec![("approval", approval_id(id))]
+}
+
+/// A decision that opens an approval, or uses one; the id of one it opens is its own place in the log.
+fn held_or_used(delta: &ApprovalDelta) -> Option<(Kind, Data)> {
+    match &delta.effect {
+        ApprovalEffect::Opens { hold } => {
+            let mut data = Data::from([("expires_at", moment(hold.expires_at_ms).into())]);
+            if let Some(stage) = hold.stages.first() {
+                data.insert("quorum", Field::Number(u64::from(stage.quorum)));
+                data.insert("reviewers", Field::Names(stage.reviewers.clone()));
+            }
+            Some((Kind::ApprovalRequested, data))
+        }
+        ApprovalEffect::Uses { approval, .. } => {
+            Some((Kind::ApprovalUsed, Data::from([("approval", approval_id(*approval).into())])))
+        }
+        ApprovalEffect::UsesStanding { approval, standing, .. } => {
+            let ids =
+                [("approval", approval_id(*approval).into()), ("standing", standing_id(*standing).into())];
+            Some((Kind::ApprovalUsed, Data::from(ids)))
+        }
+        ApprovalEffect::Meets { .. } | ApprovalEffect::Refused { .. } | ApprovalEffect::Crowded {} => None,
+    }
 }
 
 fn holder(key: &ApiKey) -> Vec<(&'static str, String)> {
@@ -96,12 +137,20 @@ const fn trial(trial: &Trial) -> &'static str {
 /// How the deltas begin that tell their kind without being parsed.
 const OPENING: &[u8] = b"{\"change\":{\"kind\":\"";
 /// The kinds of change that are never an event.
-const SILENT: [&[u8]; 6] =
-    [b"outcome", b"point_acknowledged", b"point_retired", b"history_filled", b"delivered", b"noted"];
+const SILENT: [&[u8]; 7] = [
+    b"outcome",
+    b"standing_revoked",
+    b"point_acknowledged",
+    b"point_retired",
+    b"history_filled",
+    b"delivered",
+    b"noted",
+];
 /// What an event says of the particulars of a change to the gate.
-const PARTICULARS: [&str; 1] = ["reason"];
+const PARTICULARS: [&str; 8] =
+    ["action", "agent", "on_behalf_of", "reason", "rule", "session", "status", "tenant"];
 /// What stands in a decision's delta that is an event.
-const TELLING: [&[u8]; 0] = [];
+const TELLING: [&[u8]; 2] = [b"\"effect\":{\"kind\":\"opens\"", b"\"effect\":{\"kind\":\"uses"];
 
 /// Whether a delta could be an event, from its bytes alone; never wrong when it says no.
 fn may_be_event(delta: &[u8]) -> bool {
@@ -132,7 +181,12 @@ pub(crate) fn derive(receipt: &StoredReceipt) -> Result<Option<Event>, String> {
             let said = PARTICULARS.iter().filter_map(|name| Some((*name, admin.details.get(name)?)));
             data.extend(said.map(|(name, text)| (name, text.clone().into())));
         }
-        Body::Decision(decision) => data.extend(names(decision)),
+        Body::Decision(decision) => {
+            data.extend(names(decision));
+            if kind == Kind::ApprovalRequested {
+                data.insert("approval", approval_id(receipt.index).into());
+            }
+        }
         _ => {}
     }
     let timestamp = moment(delta.now_ms);
@@ -173,7 +227,7 @@ mod tests {
     use crate::fold::encode;
 
     /// Every kind of change, and what it says.
-    const CHANGES: [(&str, Option<Kind>); 18] = [
+    const CHANGES: [(&str, Option<Kind>); 29] = [
         // What an agent writes must not look like a mark.
         (
             r#"{"kind":"decision","epoch":1,"snapshot":1,"version":0,"nonce":{"until_ms":1,"value":"\"kind\":\"key_created\""}}"#,
@@ -214,6 +268,41 @@ mod tests {
         (r#"{"kind":"history_filled"}"#, None),
         (r#"{"kind":"delivered","endpoint":"e","through":1}"#, None),
         (r#"{"kind":"noted"}"#, None),
+        (
+            r#"{"kind":"decision","approval":{"action":"sha256:0000000000000000000000000000000000000000000000000000000000000000","effect":{"kind":"opens","hold":{"action":"t","expires_at_ms":1,"rule":"r","span_ms":1,"stages":[{"reviewers":["role:finance"],"quorum":2}],"terms":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}},"scope":"sha256:0000000000000000000000000000000000000000000000000000000000000000","seen":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"epoch":1,"snapshot":1,"version":0}"#,
+            Some(Kind::ApprovalRequested),
+        ),
+        (
+            r#"{"kind":"decision","approval":{"action":"sha256:0000000000000000000000000000000000000000000000000000000000000000","effect":{"kind":"meets","approval":3,"expires_at_ms":1},"scope":"sha256:0000000000000000000000000000000000000000000000000000000000000000","seen":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"epoch":1,"snapshot":1,"version":0}"#,
+            None,
+        ),
+        (
+            r#"{"kind":"decision","approval":{"action":"sha256:0000000000000000000000000000000000000000000000000000000000000000","effect":{"kind":"uses","approval":3,"by":["ana"]},"scope":"sha256:0000000000000000000000000000000000000000000000000000000000000000","seen":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"epoch":1,"snapshot":1,"version":0}"#,
+            Some(Kind::ApprovalUsed),
+        ),
+        (
+            r#"{"kind":"decision","approval":{"action":"sha256:0000000000000000000000000000000000000000000000000000000000000000","effect":{"kind":"uses_standing","approval":3,"by":["ana"],"standing":4},"scope":"sha256:0000000000000000000000000000000000000000000000000000000000000000","seen":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"epoch":1,"snapshot":1,"version":0}"#,
+            Some(Kind::ApprovalUsed),
+        ),
+        (
+            r#"{"kind":"approval_voted","approval":3,"approve":true,"grants":true,"person":"ana","seat":"role:finance","stage":0}"#,
+            Some(Kind::ApprovalGranted),
+        ),
+        (
+            r#"{"kind":"approval_voted","approval":3,"approve":false,"person":"ana","seat":"role:finance","stage":0}"#,
+            Some(Kind::ApprovalRejected),
+        ),
+        (
+            r#"{"kind":"approval_delegated","approval":3,"from":"ana","seat":"role:finance","stage":0,"to":"ben"}"#,
+            Some(Kind::ApprovalDelegated),
+        ),
+        (r#"{"kind":"approval_commented","approval":3,"person":"ana"}"#, Some(Kind::ApprovalCommented)),
+        (r#"{"kind":"approval_expired","approval":3}"#, Some(Kind::ApprovalExpired)),
+        (r#"{"kind":"standing_revoked","person":"ana","standing":3}"#, None),
+        (
+            r#"{"kind":"decision","epoch":1,"snapshot":1,"version":0,"nonce":{"until_ms":1,"value":"\"effect\":{\"kind\":\"opens\""}}"#,
+            None,
+        ),
     ];
 
     fn changes() -> impl Iterator<Item = (Change, Option<Kind>)> {

@@ -271,11 +271,11 @@ impl Approvals {
     }
 
     /// Those whose end without use is not written down yet.
-    pub fn unannounced(&self, now_ms: i64) -> impl Iterator<Item = u64> {
+    pub fn unannounced(&self, now_ms: i64) -> impl Iterator<Item = &Approval> {
         let over = move |approval: &&Approval| {
             matches!(approval.status_at(now_ms), Status::Expired { .. } | Status::Lapsed { .. })
         };
-        self.all.values().filter(|approval| !approval.announced).filter(over).map(|approval| approval.id)
+        self.all.values().filter(|approval| !approval.announced).filter(over)
     }
 
     /// When the next of those in effect ends, milliseconds since 1970 UTC.
