@@ -11,6 +11,7 @@ mod approvals;
 pub mod clock;
 mod commit;
 pub mod control;
+pub mod diff;
 mod dry_run;
 mod error;
 mod events;

@@ -99,7 +99,8 @@ async fn what_flips_is_counted_named_and_explained_from_both_sides() {
     assert_eq!(approvals.newly_per_hour, "0.20");
     assert_eq!(approvals.busiest.expect("an hour").from_ms, NOW.div_euclid(HOUR) * HOUR);
     let kind = &report.examples[0];
-    assert_eq!((kind.was, kind.now, kind.count), (Decision::Allow, Decision::RequireApproval, 1));
+    assert_eq!((kind.was, kind.now), (Some(Decision::Allow), Decision::RequireApproval));
+    assert_eq!((kind.count, kind.changed), (1, true));
     let flipped = &kind.examples[0];
     assert_eq!((flipped.tool.as_str(), flipped.session.as_deref()), ("files.read", Some("s")));
     assert_eq!(flipped.was.as_ref().expect("explained").rule.as_deref(), Some("read"));
@@ -120,7 +121,7 @@ async fn constraints_of_the_same_decision_are_a_number_of_their_own() {
     assert_eq!((totals.constraints_changed, totals.same), (1, 4));
     assert_eq!((totals.loosened, totals.tightened), (0, 0));
     assert!(report.by_rule.shown.is_empty());
-    assert_eq!((report.examples[0].was, report.examples[0].count), (Decision::AllowWithConstraints, 1));
+    assert_eq!((report.examples[0].was, report.examples[0].count), (Some(Decision::AllowWithConstraints), 1));
 }
 
 #[tokio::test]
@@ -208,7 +209,7 @@ async fn a_publication_in_the_middle_keeps_each_side_its_own_snapshot() {
         let report = live(&gate, &compile(candidate), Filter::default()).await;
         assert_eq!(report.totals.same, 1);
         let kind = &report.examples[0];
-        assert_eq!(kind.was, was);
+        assert_eq!(kind.was, Some(was));
         assert_eq!(kind.examples[0].was.as_ref().expect("explained").rule.as_deref(), Some(rule));
         assert_eq!(report.inputs.baseline, Some(gate.snapshot().1), "in force at the end");
         assert_eq!(report.inputs.recorded_by.len(), 2);

@@ -174,15 +174,14 @@ impl Simulation {
             Some(count) => *count = count.saturating_add(1),
             None => drop(self.recorded_by.insert(recorded.version().to_owned(), 1)),
         }
-        if flip.is_same() {
-            return;
+        let tool = recorded.tool();
+        if flip.was != flip.now {
+            let was = again.was.as_ref().map_or_else(|| recorded.ground(), ground);
+            self.tally.named(flip, (was, ground(&again.now)), recorded.agent(), &tool);
         }
-        let (agent, tool) = (recorded.agent(), recorded.tool());
-        let was = again.was.as_ref().map_or_else(|| recorded.ground(), ground);
-        self.tally.named(flip, (was, ground(&again.now)), agent, &tool);
-        if self.tally.wants(flip) {
+        if self.tally.wants(now, Some(flip)) {
             let example = self.example(receipt, recorded, again, tool);
-            self.tally.example(flip, example);
+            self.tally.example(now, Some(flip), example);
         }
     }
 

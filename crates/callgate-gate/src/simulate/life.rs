@@ -129,27 +129,30 @@ fn one(tally: &mut Tally, now: &mut Life<'_>, was: Option<&mut Life<'_>>, corpus
             return tally.not_evaluated(reason, Place { at: at(), detail: String::new() });
         }
     };
-    let decision = again.settled.decision;
-    let Some((before, snapshot)) = before else { return tally.evaluated(case.now_ms, decision, None) };
-    let constraints = before.settled.constraints != again.settled.constraints;
-    let flip = Flip { was: before.settled.decision, now: decision, constraints };
-    tally.evaluated(case.now_ms, decision, Some(flip));
-    if flip.is_same() {
-        return;
-    }
+    let now_decision = again.settled.decision;
+    let flip = before.as_ref().map(|(before, _)| Flip {
+        was: before.settled.decision,
+        now: now_decision,
+        constraints: before.settled.constraints != again.settled.constraints,
+    });
+    tally.evaluated(case.now_ms, now_decision, flip);
     let request = &case.request;
     let (agent, tool) = (request.agent.id.as_str(), request.action_name());
-    tally.named(flip, (ground(&before), ground(&again)), agent, tool);
-    if tally.wants(flip) {
+    if let (Some(flip), Some((before, _))) = (flip, &before)
+        && flip.was != flip.now
+    {
+        tally.named(flip, (ground(before), ground(&again)), agent, tool);
+    }
+    if tally.wants(now_decision, flip) {
         let example = Example {
             at: at(),
             at_ms: case.now_ms,
             agent: agent.to_owned(),
             tool: tool.to_owned(),
             session: request.session.id.as_ref().map(ToString::to_string),
-            was: Some(Explanation::of(snapshot, &before)),
+            was: before.as_ref().map(|(before, snapshot)| Explanation::of(snapshot, before)),
             now: Explanation::of(now.snapshot, &again),
         };
-        tally.example(flip, example);
+        tally.example(now_decision, flip, example);
     }
 }

@@ -32,7 +32,8 @@ pub struct Report {
     pub throttles: Volume,
     /// What could not be decided again, by reason.
     pub not_evaluated: Vec<NotEvaluated>,
-    /// Some flips of each kind, in the order of the log or corpus.
+    /// Some flips of each kind, in the order of the log or corpus; a kind of its own where only the
+    /// constraints changed.
     pub examples: Vec<Kind>,
 }
 
@@ -238,13 +239,15 @@ impl Reason {
     }
 }
 
-/// Flips of one kind.
+/// Decisions of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kind {
-    /// The decision before.
-    pub was: Decision,
-    /// The decision now; the same where only the constraints changed.
+    /// The decision before; absent where there was none.
+    pub was: Option<Decision>,
+    /// The decision now.
     pub now: Decision,
+    /// Whether anything is other than before.
+    pub changed: bool,
     /// How many there are of it.
     pub count: u64,
     /// The first of them.

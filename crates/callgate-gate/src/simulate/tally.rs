@@ -20,11 +20,13 @@ pub struct Lengths {
     pub examples: usize,
     /// Rules, agents and tools; 10.
     pub top: usize,
+    /// Examples of what stays, too.
+    pub unchanged: bool,
 }
 
 impl Default for Lengths {
     fn default() -> Self {
-        Self { examples: 3, top: 10 }
+        Self { examples: 3, top: 10, unchanged: false }
     }
 }
 
@@ -149,8 +151,11 @@ pub(super) struct Tally {
     /// The hours of the first and last evaluated decision.
     span: Option<(i64, i64)>,
     reasons: BTreeMap<Reason, (u64, Vec<Place>)>,
-    kinds: BTreeMap<(Decision, Decision), (u64, Vec<Example>)>,
+    kinds: BTreeMap<KindKey, (u64, Vec<Example>)>,
 }
+
+/// A decision before, one now, and whether anything changed.
+type KindKey = (Option<Decision>, Decision, bool);
 
 /// Which place a decision has in rows and columns.
 fn place(decision: Decision) -> usize {
@@ -188,24 +193,26 @@ impl Tally {
         }
     }
 
-    /// Counts whose decision flipped, and by which rules.
+    /// Counts whose decision became another, and by which rules.
     pub(super) fn named(&mut self, flip: Flip, rules: (String, String), agent: &str, tool: &str) {
-        if flip.was != flip.now {
-            self.rules.add(rules, flip);
-            self.agents.add(agent.to_owned(), flip);
-            self.tools.add(tool.to_owned(), flip);
-        }
+        self.rules.add(rules, flip);
+        self.agents.add(agent.to_owned(), flip);
+        self.tools.add(tool.to_owned(), flip);
     }
 
     /// Whether another example of this kind is wanted. Counts it.
-    pub(super) fn wants(&mut self, flip: Flip) -> bool {
-        let (count, examples) = self.kinds.entry((flip.was, flip.now)).or_default();
+    pub(super) fn wants(&mut self, now: Decision, flip: Option<Flip>) -> bool {
+        let changed = flip.is_some_and(|flip| !flip.is_same());
+        if !changed && !self.lengths.unchanged {
+            return false;
+        }
+        let (count, examples) = self.kinds.entry(kind(now, flip)).or_default();
         *count = count.saturating_add(1);
         examples.len() < self.lengths.examples
     }
 
-    pub(super) fn example(&mut self, flip: Flip, example: Example) {
-        self.kinds.entry((flip.was, flip.now)).or_default().1.push(example);
+    pub(super) fn example(&mut self, now: Decision, flip: Option<Flip>, example: Example) {
+        self.kinds.entry(kind(now, flip)).or_default().1.push(example);
     }
 
     /// Counts a decision that could not be made again.
@@ -254,10 +261,14 @@ impl Tally {
             examples: self
                 .kinds
                 .into_iter()
-                .map(|((was, now), (count, examples))| Kind { was, now, count, examples })
+                .map(|((was, now, changed), (count, examples))| Kind { was, now, changed, count, examples })
                 .collect(),
         }
     }
+}
+
+fn kind(now: Decision, flip: Option<Flip>) -> KindKey {
+    (flip.map(|flip| flip.was), now, flip.is_some_and(|flip| !flip.is_same()))
 }
 
 fn bump(counter: Option<&mut u64>) {
