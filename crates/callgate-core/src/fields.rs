@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::Name;
-use crate::value::{Map, Value};
+use crate::value::{Map, Value, key_order};
 
 /// A field that is missing, unknown or not what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,8 @@ impl FieldError {
 #[derive(Debug)]
 pub struct Fields {
     path: &'static str,
-    left: Map,
+    /// In no order.
+    left: Vec<(String, Value)>,
     known: Vec<&'static str>,
 }
 
@@ -38,7 +39,7 @@ impl Fields {
     /// When `value` is not an object.
     pub fn open(value: Value, path: &'static str) -> Result<Self, FieldError> {
         match value {
-            Value::Map(left) => Ok(Self { path, left, known: Vec::with_capacity(16) }),
+            Value::Map(map) => Ok(Self { path, left: map.into_pairs(), known: Vec::with_capacity(16) }),
             other => Err(FieldError::new(path, expected("an object", &other))),
         }
     }
@@ -54,7 +55,9 @@ impl Fields {
     /// Takes `key`; `null` counts as absent.
     pub fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
-        self.left.remove(key).filter(|value| *value != Value::Null)
+        let at = self.left.iter().position(|(name, _)| name == key)?;
+        let (_, value) = self.left.swap_remove(at);
+        (value != Value::Null).then_some(value)
     }
 
     /// Takes `key`, which must be there.
@@ -99,6 +102,24 @@ impl Fields {
     /// # Errors
     /// When it is no list of names, or longer than `most`.
     pub fn names(&mut self, key: &'static str, most: usize) -> Result<Vec<Name>, FieldError> {
+        let texts = self.texts(key, most)?;
+        let name = |text: &String| Name::new(text).map_err(|e| self.wrong(key, e.to_string()));
+        texts.iter().map(name).collect()
+    }
+
+    /// Takes a list of words that could be names, empty if absent.
+    ///
+    /// # Errors
+    /// As [`Self::names`].
+    pub fn words(&mut self, key: &'static str, most: usize) -> Result<Vec<String>, FieldError> {
+        let texts = self.texts(key, most)?;
+        for text in &texts {
+            Name::check(text).map_err(|e| self.wrong(key, e.to_string()))?;
+        }
+        Ok(texts)
+    }
+
+    fn texts(&mut self, key: &'static str, most: usize) -> Result<Vec<String>, FieldError> {
         let items = match self.take(key) {
             None => return Ok(Vec::new()),
             Some(Value::List(items)) if items.len() <= most => items,
@@ -106,10 +127,10 @@ impl Fields {
             Some(other) => return Err(self.wrong(key, expected("a list of strings", &other))),
         };
         items
-            .iter()
+            .into_iter()
             .map(|item| match item {
-                Value::Str(text) => Name::new(text).map_err(|e| self.wrong(key, e.to_string())),
-                other => Err(self.wrong(key, expected("a string", other))),
+                Value::Str(text) => Ok(text),
+                other => Err(self.wrong(key, expected("a string", &other))),
             })
             .collect()
     }
@@ -162,7 +183,8 @@ impl Fields {
     /// # Errors
     /// The first unknown field, with the nearest known one.
     pub fn close(self) -> Result<(), FieldError> {
-        let Some((unknown, _)) = self.left.iter().next() else { return Ok(()) };
+        let unknown = self.left.iter().map(|(name, _)| name).min_by(|a, b| key_order(a, b));
+        let Some(unknown) = unknown else { return Ok(()) };
         let shown: String = unknown.escape_debug().take(64).collect();
         let hint = nearest(unknown, self.known.iter().copied())
             .map(|near| format!("; did you mean `{}`", self.at(near)))

@@ -44,6 +44,17 @@ impl Name {
     /// # Errors
     /// [`NameError`], naming the offending character.
     pub fn new(text: &str) -> Result<Self, NameError> {
+        Self::check(text)?;
+        let folds = !text.bytes().all(folds_to_itself);
+        let folded = folds.then(|| fold(text)).filter(|folded| folded != text).map(Arc::from);
+        Ok(Self { exact: Arc::from(text), folded })
+    }
+
+    /// Whether `text` can be a name.
+    ///
+    /// # Errors
+    /// [`NameError`], naming the offending character.
+    pub fn check(text: &str) -> Result<(), NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
@@ -58,9 +69,7 @@ impl Name {
         if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
             return Err(NameError::OuterSpace(text.to_owned()));
         }
-        let folds = !text.bytes().all(folds_to_itself);
-        let folded = folds.then(|| fold(text)).filter(|folded| folded != text).map(Arc::from);
-        Ok(Self { exact: Arc::from(text), folded })
+        Ok(())
     }
 
     /// The name as written.
@@ -113,7 +122,8 @@ const fn folds_to_itself(byte: u8) -> bool {
 
 /// The same classes for ASCII, where the skeleton of `m` is `rn`.
 fn fold_ascii(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+    // Every `m` needs one byte more.
+    let mut out = String::with_capacity(text.len().saturating_mul(2));
     for c in text.chars() {
         match c.to_ascii_lowercase() {
             'i' | '1' | '|' => out.push('l'),

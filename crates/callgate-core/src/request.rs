@@ -353,7 +353,7 @@ fn tool(value: Value) -> Result<Tool, FieldError> {
 fn enforcement_point(value: Value) -> Result<EnforcementPoint, FieldError> {
     let mut fields = Fields::open(value, "pep")?;
     let id = fields.required_name("id")?;
-    let enforces = fields.names("enforces", MAX_ENTRIES)?.iter().map(|n| n.as_str().to_owned()).collect();
+    let enforces = fields.words("enforces", MAX_ENTRIES)?.into_iter().collect();
     fields.close()?;
     Ok(EnforcementPoint { id, enforces })
 }

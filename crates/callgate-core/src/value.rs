@@ -36,7 +36,13 @@ pub struct Map(Vec<(String, Value)>);
 /// above the Basic Multilingual Plane.
 #[must_use]
 pub fn key_order(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    let differ = a.bytes().zip(b.bytes()).find(|(a, b)| a != b);
+    match differ {
+        None => a.len().cmp(&b.len()),
+        // Only characters from U+E000 on, whose first byte is 0xEE or more, come in another order.
+        Some((a, b)) if a < 0xEE && b < 0xEE => a.cmp(&b),
+        Some(_) => a.encode_utf16().cmp(b.encode_utf16()),
+    }
 }
 
 impl Map {
@@ -45,6 +51,10 @@ impl Map {
     /// # Errors
     /// The repeated key.
     pub fn from_pairs(mut pairs: Vec<(String, Value)>) -> Result<Self, String> {
+        // What was written canonically is in order already, and what is in strict order repeats nothing.
+        if pairs.is_sorted_by(|(a, _), (b, _)| key_order(a, b).is_lt()) {
+            return Ok(Self(pairs));
+        }
         pairs.sort_by(|(a, _), (b, _)| key_order(a, b));
         let repeated = pairs.windows(2).find_map(|pair| match pair {
             [(a, _), (b, _)] if a == b => Some(a.clone()),
@@ -76,6 +86,12 @@ impl Map {
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let at = self.0.binary_search_by(|(k, _)| key_order(k, key)).ok()?;
         Some(self.0.remove(at).1)
+    }
+
+    /// The pairs, in canonical order.
+    #[must_use]
+    pub fn into_pairs(self) -> Vec<(String, Value)> {
+        self.0
     }
 
     /// The pairs in canonical order.
