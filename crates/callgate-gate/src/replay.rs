@@ -307,11 +307,16 @@ impl Replay {
 
 /// What was asked, as it was recorded.
 pub(crate) fn ask(record: &Record) -> Result<Ask, String> {
+    read_ask(&record.request, record.malformed)
+}
+
+/// What was asked, from its recorded bytes.
+pub(crate) fn read_ask(request: &[u8], malformed: bool) -> Result<Ask, String> {
     // What was accepted once is read again without the limits of today.
     let generous =
         Limits { bytes: usize::MAX, depth: Limits::REQUEST.depth.saturating_mul(2), values: usize::MAX };
-    let limits = if record.malformed { Limits::REQUEST } else { generous };
-    match (Request::parse(&record.request, &limits), record.malformed) {
+    let limits = if malformed { Limits::REQUEST } else { generous };
+    match (Request::parse(request, &limits), malformed) {
         (Ok(request), false) => Ok(Ask::Request(Box::new(request))),
         (Err(problem), true) => Ok(Ask::Malformed(problem.to_string())),
         (Err(problem), false) => Err(format!("its request cannot be read: {problem}")),

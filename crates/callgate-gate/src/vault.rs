@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use callgate_store::{Keyring, KeyringError, Random, SealedHeader};
+use callgate_store::{Key, Keyring, KeyringError, Random, SealedHeader};
+use zeroize::Zeroizing;
 
 /// First byte of an attachment that is not sealed: a bundle's text, as zlib (RFC 1950).
 const PLAIN: u8 = 0;
@@ -17,6 +18,7 @@ const LEVEL: u8 = 6;
 /// First byte of a sealed attachment.
 const SEALED: u8 = 1;
 const SALT: usize = 32;
+const FOREIGN: &str = "the sealed request does not belong to this receipt, or was changed";
 
 /// The recorded inputs of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,14 +159,68 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|e| format!("the bundle's text beside the receipt cannot be unpacked: {e}"))
 }
 
+/// A record as it was unsealed, read in place.
+pub(crate) struct Unsealed(Zeroizing<Vec<u8>>);
+
+impl Unsealed {
+    /// Opens a decision's record with the key that `key` has for its slot; `None` if that was erased.
+    pub(crate) fn open(
+        attachment: &[u8],
+        payload_sha256: &[u8; 32],
+        key: impl FnOnce(u64) -> Result<Option<Key>, String>,
+    ) -> Result<Option<Self>, String> {
+        let short = || "what lies beside the receipt is too short".to_owned();
+        let sealed = match attachment.split_first() {
+            Some((kind, sealed)) if *kind == SEALED => sealed,
+            _ => return Err("its request is not beside it".to_owned()),
+        };
+        let header = SealedHeader::read(sealed).ok_or_else(short)?;
+        let Some(key) = key(header.slot)? else { return Ok(None) };
+        let plaintext = callgate_store::unseal(&key, payload_sha256, sealed).map_err(|_| FOREIGN)?;
+        parts(&plaintext).ok_or_else(short)?;
+        Ok(Some(Self(plaintext)))
+    }
+
+    /// Whether the request is none.
+    pub(crate) fn is_malformed(&self) -> bool {
+        parts(&self.0).is_some_and(|parts| parts.malformed)
+    }
+
+    /// The canonical request, or the raw bytes.
+    pub(crate) fn request(&self) -> &[u8] {
+        parts(&self.0).map_or(&[], |parts| parts.request)
+    }
+
+    /// The facts, as JSON.
+    pub(crate) fn facts(&self) -> &[u8] {
+        parts(&self.0).map_or(&[], |parts| parts.facts)
+    }
+}
+
+/// The parts of a record's plaintext.
+struct Parts<'a> {
+    malformed: bool,
+    salt: &'a [u8; SALT],
+    request: &'a [u8],
+    facts: &'a [u8],
+}
+
+fn parts(bytes: &[u8]) -> Option<Parts<'_>> {
+    let (kind, rest) = bytes.split_first()?;
+    let (salt, rest) = rest.split_first_chunk::<SALT>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (request, facts) = rest.split_at_checked(length)?;
+    Some(Parts { malformed: *kind == 1, salt, request, facts })
+}
+
 fn open_sealed(keyring: &Keyring, sealed: &[u8], payload_sha256: &[u8; 32]) -> Result<Attachment, String> {
     let short = || "what lies beside the receipt is too short".to_owned();
     let header = SealedHeader::read(sealed).ok_or_else(short)?;
     let Some(key) = keyring.slot_key(header.slot).map_err(|e| e.to_string())? else {
         return Ok(Attachment::Erased);
     };
-    let plaintext = callgate_store::unseal(&key, payload_sha256, sealed)
-        .map_err(|_| "the sealed request does not belong to this receipt, or was changed".to_owned())?;
+    let plaintext = callgate_store::unseal(&key, payload_sha256, sealed).map_err(|_| FOREIGN.to_owned())?;
     Record::decode(&plaintext).map(Attachment::Record).ok_or_else(short)
 }
 
@@ -182,12 +238,8 @@ impl Record {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (kind, rest) = bytes.split_first()?;
-        let (salt, rest) = rest.split_first_chunk::<SALT>()?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let (request, facts) = rest.split_at_checked(length)?;
-        Some(Self { salt: *salt, malformed: *kind == 1, request: request.to_vec(), facts: facts.to_vec() })
+        let Parts { malformed, salt, request, facts } = parts(bytes)?;
+        Some(Self { salt: *salt, malformed, request: request.to_vec(), facts: facts.to_vec() })
     }
 }
 

@@ -196,7 +196,7 @@ fn simulated(world: &World, receipts: &[StoredReceipt], keyring: &Keyring) {
     let report = |candidate: &Arc<Snapshot>, filter: Filter| {
         let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
         let mut simulation = Simulation::new(plan, Library::default(), true);
-        receipts.iter().for_each(|receipt| simulation.push(receipt, keyring));
+        receipts.iter().for_each(|receipt| simulation.push(receipt.view(), keyring));
         simulation.finish()
     };
     for number in 1u64.. {

@@ -47,7 +47,7 @@ fn offline(world: &World, gate: &Gate, candidate: &Arc<Snapshot>, filter: Filter
     let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
     let mut simulation = Simulation::new(plan, Library::default(), true);
     for receipt in gate.scan() {
-        simulation.push(&receipt.expect("readable"), &keyring);
+        simulation.push(receipt.expect("readable").view(), &keyring);
     }
     simulation.finish()
 }
@@ -173,7 +173,7 @@ async fn what_cannot_be_read_is_counted_and_named() {
             5 => receipt.attachment.clear(),
             _ => {}
         }
-        simulation.push(&receipt, &keyring);
+        simulation.push(receipt.view(), &keyring);
     }
     let report = simulation.finish();
     assert_eq!(reasons(&report), [(Reason::Erased, 1), (Reason::Unreadable, 4)]);
@@ -189,7 +189,7 @@ async fn without_the_old_snapshot_nothing_is_concluded() {
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
     let mut simulation = Simulation::new(Plan::new(compile(&example())), Library::default(), true);
     for receipt in gate.scan().skip(2) {
-        simulation.push(&receipt.expect("readable"), &keyring);
+        simulation.push(receipt.expect("readable").view(), &keyring);
     }
     assert_eq!(reasons(&simulation.finish()), [(Reason::SnapshotUnreadable, 5)]);
 }

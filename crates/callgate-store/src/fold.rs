@@ -75,6 +75,28 @@ pub struct StoredReceipt {
     pub checkpoint: Arc<[u8]>,
 }
 
+/// A receipt where it lies in what was read; for whoever reads many and keeps none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiptView<'a> {
+    /// Index of the receipt in the log.
+    pub index: u64,
+    /// The signed payload.
+    pub payload: &'a [u8],
+    /// State changes as they lie in the log.
+    pub delta: &'a [u8],
+    /// What is kept beside the receipt; may be empty.
+    pub attachment: &'a [u8],
+}
+
+impl StoredReceipt {
+    /// Without its signature and checkpoint.
+    #[must_use]
+    pub fn view(&self) -> ReceiptView<'_> {
+        let Self { index, payload, delta, attachment, .. } = self;
+        ReceiptView { index: *index, payload, delta, attachment }
+    }
+}
+
 /// Signs tree heads and knows its own signatures again.
 pub trait CheckpointSigner: Send + 'static {
     /// A signed note over a tree head; at most [`callgate_log::segment::MAX_NOTE`] bytes, always of much the same

@@ -30,7 +30,7 @@ mod tree;
 mod witness;
 
 pub use error::{CommitError, KeyringError, OpenError, ReadError, StoreFailure};
-pub use fold::{CheckpointSigner, Durable, Entry, Fold, FoldError, StoredReceipt};
+pub use fold::{CheckpointSigner, Durable, Entry, Fold, FoldError, ReceiptView, StoredReceipt};
 pub use fs::{File, Fs, Lock, LockError};
 pub use keyring::Keyring;
 #[cfg(feature = "mutants")]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use callgate_log::Hash;
 use callgate_log::merkle::{ProveError, consistency_proof, inclusion_proof, leaf_hash};
-use callgate_log::segment::{Group, SegmentReader, Step};
+use callgate_log::segment::{Group, Receipt, SegmentReader, Step};
 
 use crate::error::ReadError;
-use crate::fold::{Fold, StoredReceipt};
+use crate::fold::{Fold, ReceiptView, StoredReceipt};
 use crate::layout::segment_path;
 use crate::shared::{Mark, OnDisk, Shared};
 use crate::store::SegmentStore;
@@ -31,6 +31,33 @@ impl<S: Fold> SegmentStore<S> {
     #[must_use]
     pub fn scan(&self, from: u64) -> Scan<S> {
         Scan { shared: Arc::clone(&self.shared), next: from, run: VecDeque::new() }
+    }
+
+    /// Shows `each` the receipts from index `from` to before `to`, in order, without copying them; ends early where
+    /// the log does.
+    ///
+    /// # Errors
+    /// As [`SegmentStore::read`].
+    pub fn visit(&self, from: u64, to: u64, mut each: impl FnMut(ReceiptView<'_>)) -> Result<(), ReadError> {
+        let mut next = from;
+        let mut bytes = Vec::new();
+        while next < to {
+            let last = to.saturating_sub(1);
+            let seen = next;
+            walk(&self.shared, next, last, &mut bytes, |group| {
+                next = group.first.saturating_add(u64::try_from(group.receipts.len()).unwrap_or(u64::MAX));
+                for (index, receipt) in (group.first..next).zip(&group.receipts) {
+                    if (from..to).contains(&index) {
+                        let Receipt { payload, delta, attachment, .. } = *receipt;
+                        each(ReceiptView { index, payload, delta, attachment });
+                    }
+                }
+            })?;
+            if next == seen {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// RFC 6962 leaf hash of a receipt; `None` when there is none with this index yet.
@@ -136,21 +163,37 @@ fn stretch(on_disk: &OnDisk, index: u64) -> Option<(Mark, u64)> {
 
 /// Reads the receipts `from..=to` that lie in one stretch with `from`.
 fn load<S: Fold>(shared: &Shared<S>, from: u64, to: u64) -> Result<VecDeque<StoredReceipt>, ReadError> {
-    let Some((mark, end)) = stretch(&shared.on_disk.read(), from) else { return Ok(VecDeque::new()) };
+    let mut run = VecDeque::new();
+    walk(shared, from, to, &mut Vec::new(), |group| take(&mut run, group, from, to))?;
+    Ok(run)
+}
+
+/// Shows `each` the groups of one stretch that begin with or before `from`, up to the one that holds `to`.
+fn walk<S: Fold>(
+    shared: &Shared<S>,
+    from: u64,
+    to: u64,
+    bytes: &mut Vec<u8>,
+    mut each: impl FnMut(&Group<'_>),
+) -> Result<(), ReadError> {
+    let Some((mark, end)) = stretch(&shared.on_disk.read(), from) else { return Ok(()) };
     let path = segment_path(mark.segment);
     let failed = |source| ReadError::Io { file: path.clone(), source };
-    let mut bytes = vec![0; usize::try_from(end.saturating_sub(mark.offset)).unwrap_or(0)];
-    shared.fs.open(&path).and_then(|file| file.read_at(&mut bytes, mark.offset)).map_err(failed)?;
-    let mut reader = SegmentReader::part(mark.segment, mark.offset, &bytes);
-    let (mut run, mut next) = (VecDeque::new(), mark.first);
+    bytes.resize(usize::try_from(end.saturating_sub(mark.offset)).unwrap_or(0), 0);
+    shared.fs.open(&path).and_then(|file| file.read_at(bytes, mark.offset)).map_err(failed)?;
+    let mut reader = SegmentReader::part(mark.segment, mark.offset, bytes);
+    let mut next = mark.first;
     let damaged = |offset, what| ReadError::Damaged { file: path.clone(), offset, what };
     loop {
         match reader.step() {
             Step::Group(group) if group.first != next => {
                 return Err(damaged(group.offset, format!("receipt {next} should begin here")));
             }
-            Step::Group(group) => next = take(&mut run, &group, from, to),
-            Step::End { offset } if offset >= end => return Ok(run),
+            Step::Group(group) => {
+                each(&group);
+                next = group.first.saturating_add(u64::try_from(group.receipts.len()).unwrap_or(u64::MAX));
+            }
+            Step::End { offset } if offset >= end => return Ok(()),
             Step::End { offset } | Step::Torn { offset, .. } => {
                 return Err(damaged(offset, "an acknowledged group is missing".to_owned()));
             }
@@ -159,13 +202,13 @@ fn load<S: Fold>(shared: &Shared<S>, from: u64, to: u64) -> Result<VecDeque<Stor
             }
         }
         if next > to {
-            return Ok(run);
+            return Ok(());
         }
     }
 }
 
-/// Copies the wanted receipts out of a group; gives the index after the group.
-fn take(run: &mut VecDeque<StoredReceipt>, group: &Group<'_>, from: u64, to: u64) -> u64 {
+/// Copies the wanted receipts out of a group.
+fn take(run: &mut VecDeque<StoredReceipt>, group: &Group<'_>, from: u64, to: u64) {
     let count = u64::try_from(group.receipts.len()).unwrap_or(u64::MAX);
     let size = group.first.saturating_add(count);
     let checkpoint: Arc<[u8]> = group.note.into();
@@ -182,5 +225,4 @@ fn take(run: &mut VecDeque<StoredReceipt>, group: &Group<'_>, from: u64, to: u64
             });
         }
     }
-    size
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use callgate_log::segment::{Group, MAX_SEGMENT, SECTOR, SegmentHeader, SegmentReader, Step};
+use callgate_log::segment::{Group, MAX_SEGMENT, Receipt, SECTOR, SegmentHeader, SegmentReader, Step};
 
 use crate::error::ReadError;
-use crate::fold::StoredReceipt;
+use crate::fold::{ReceiptView, StoredReceipt};
 use crate::fs::Fs;
 use crate::layout::{CHECKPOINT, LOG, segment_number, segment_path};
 
@@ -35,6 +35,8 @@ pub struct LogReader {
     next: Option<u64>,
     ready: VecDeque<Vec<StoredReceipt>>,
     unfinished: bool,
+    /// What was read last; kept so that reading on needs no new memory.
+    bytes: Vec<u8>,
 }
 
 impl std::fmt::Debug for LogReader {
@@ -48,7 +50,8 @@ impl std::fmt::Debug for LogReader {
 
 /// What one look at a segment found.
 struct Look {
-    groups: VecDeque<Vec<StoredReceipt>>,
+    /// Whether there was no group.
+    empty: bool,
     /// The index after the last group.
     next: u64,
     /// Byte offset after the last group.
@@ -67,7 +70,15 @@ impl LogReader {
     /// Reads from the first receipt.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>) -> Self {
-        Self { fs, segment: 1, offset: 0, next: None, ready: VecDeque::new(), unfinished: false }
+        Self {
+            fs,
+            segment: 1,
+            offset: 0,
+            next: None,
+            ready: VecDeque::new(),
+            unfinished: false,
+            bytes: Vec::new(),
+        }
     }
 
     /// Reads from the segment that holds receipt `index`, or the last one. Earlier segments are not looked at.
@@ -93,10 +104,27 @@ impl LogReader {
             if let Some(group) = self.ready.pop_front() {
                 return Ok(Some(group));
             }
-            if !self.advance()? {
+            let mut groups = VecDeque::new();
+            let more = self.advance(&mut |group| groups.push_back(copy(group)))?;
+            self.ready = groups;
+            if !more {
                 return Ok(None);
             }
         }
+    }
+
+    /// Shows `each` the next receipts, a segment's worth at most, without copying them; `false` at what is the end
+    /// now. Not to be mixed with [`Self::next_group`].
+    ///
+    /// # Errors
+    /// As [`Self::next_group`].
+    pub fn visit(&mut self, mut each: impl FnMut(ReceiptView<'_>)) -> Result<bool, ReadError> {
+        self.advance(&mut |group| {
+            for (index, receipt) in (group.first..).zip(&group.receipts) {
+                let Receipt { payload, delta, attachment, .. } = *receipt;
+                each(ReceiptView { index, payload, delta, attachment });
+            }
+        })
     }
 
     /// How many receipts come before the next group.
@@ -133,26 +161,26 @@ impl LogReader {
     }
 
     /// Reads on; `false` when there is nothing more.
-    fn advance(&mut self) -> Result<bool, ReadError> {
+    fn advance(&mut self, each: &mut dyn FnMut(&Group<'_>)) -> Result<bool, ReadError> {
         for left in (0..LOOKS).rev() {
             let later = self.later()?;
-            let Some(look) = self.look()? else {
+            let Some(look) = self.look(each)? else {
                 let what = "it is missing or empty although a later segment was begun".to_owned();
                 return if later.is_some() { Err(self.damaged(0, what)) } else { Ok(false) };
             };
             match (look.end, later) {
-                (End::Damaged(..), None) if look.groups.is_empty() && left > 0 => thread::sleep(PAUSE),
-                (End::Damaged(offset, what), _) if look.groups.is_empty() => {
+                (End::Damaged(..), None) if look.empty && left > 0 => thread::sleep(PAUSE),
+                (End::Damaged(offset, what), _) if look.empty => {
                     return Err(self.damaged(offset, what));
                 }
-                (End::Unfinished, Some(_)) if look.groups.is_empty() => {
+                (End::Unfinished, Some(_)) if look.empty => {
                     let what = "a group is unfinished although a later segment was begun".to_owned();
                     return Err(self.damaged(look.offset, what));
                 }
                 (end, later) => {
-                    let empty = look.groups.is_empty();
+                    let empty = look.empty;
                     self.unfinished = matches!(end, End::Unfinished);
-                    (self.ready, self.offset, self.next) = (look.groups, look.offset, Some(look.next));
+                    (self.offset, self.next) = (look.offset, Some(look.next));
                     if empty && later.is_some() {
                         (self.segment, self.offset) = (self.segment.saturating_add(1), 0);
                     }
@@ -164,7 +192,7 @@ impl LogReader {
     }
 
     /// Reads the current segment from where the last group ended; `None` when it is not begun.
-    fn look(&self) -> Result<Option<Look>, ReadError> {
+    fn look(&mut self, each: &mut dyn FnMut(&Group<'_>)) -> Result<Option<Look>, ReadError> {
         let path = segment_path(self.segment);
         let failed = |source| ReadError::Io { file: path.clone(), source };
         let file = match self.fs.open(&path) {
@@ -175,13 +203,13 @@ impl LogReader {
         if length > MAX_SEGMENT {
             return Err(self.damaged(0, format!("it is {length} bytes long, which no segment is")));
         }
-        let mut bytes = vec![0; usize::try_from(length.saturating_sub(self.offset)).unwrap_or(0)];
-        file.read_at(&mut bytes, self.offset).map_err(failed)?;
+        self.bytes.resize(usize::try_from(length.saturating_sub(self.offset)).unwrap_or(0), 0);
+        file.read_at(&mut self.bytes, self.offset).map_err(failed)?;
         if self.offset > 0 {
-            let reader = SegmentReader::part(self.segment, self.offset, &bytes);
-            return Ok(Some(walk(reader, self.next.unwrap_or(0), self.offset)));
+            let reader = SegmentReader::part(self.segment, self.offset, &self.bytes);
+            return Ok(Some(walk(reader, self.next.unwrap_or(0), self.offset, each)));
         }
-        match SegmentHeader::decode(self.segment, &bytes) {
+        match SegmentHeader::decode(self.segment, &self.bytes) {
             Ok(None) => Ok(None),
             Ok(Some(header)) => {
                 let first = self.next.unwrap_or(0);
@@ -189,12 +217,12 @@ impl LogReader {
                     let what = format!("it begins with receipt {} where {first} is next", header.first);
                     return Err(self.damaged(0, what));
                 }
-                let reader = SegmentReader::new(self.segment, &bytes);
-                Ok(Some(walk(reader, first, u64::try_from(SECTOR).unwrap_or(0))))
+                let reader = SegmentReader::new(self.segment, &self.bytes);
+                Ok(Some(walk(reader, first, u64::try_from(SECTOR).unwrap_or(0), each)))
             }
             Err(error) => {
                 let end = End::Damaged(0, error.to_string());
-                Ok(Some(Look { groups: VecDeque::new(), next: self.next.unwrap_or(0), offset: 0, end }))
+                Ok(Some(Look { empty: true, next: self.next.unwrap_or(0), offset: 0, end }))
             }
         }
     }
@@ -236,19 +264,20 @@ impl LogReader {
     }
 }
 
-/// Takes every complete group.
-fn walk(mut reader: SegmentReader<'_>, first: u64, from: u64) -> Look {
-    let mut look = Look { groups: VecDeque::new(), next: first, offset: from, end: End::Clean };
+/// Shows every complete group.
+fn walk(mut reader: SegmentReader<'_>, first: u64, from: u64, each: &mut dyn FnMut(&Group<'_>)) -> Look {
+    let mut look = Look { empty: true, next: first, offset: from, end: End::Clean };
     look.end = loop {
         match reader.step() {
             Step::Group(group) if group.first != look.next => {
                 break End::Damaged(group.offset, format!("receipt {} should begin here", look.next));
             }
             Step::Group(group) => {
+                each(&group);
+                look.empty = false;
                 look.offset = group.end;
-                look.groups.push_back(copy(&group));
-                look.next =
-                    look.groups.back().and_then(|group| group.last()).map_or(look.next, |last| last.size);
+                let count = u64::try_from(group.receipts.len()).unwrap_or(u64::MAX);
+                look.next = group.first.saturating_add(count);
             }
             Step::End { .. } => break End::Clean,
             Step::Torn { .. } => break End::Unfinished,

@@ -4,7 +4,7 @@
 //! does not tell is counted as not decided again. Nothing here writes, and no clock is read.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use callgate_core::decide::{Decided, decide};
@@ -13,7 +13,7 @@ use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta};
 use callgate_log::hash::sha256;
 use callgate_policy::Explanation;
-use callgate_store::{Keyring, StoredReceipt};
+use callgate_store::{Key, Keyring, ReceiptView};
 
 use super::filter::Filter;
 use super::library::{self, Library};
@@ -22,7 +22,7 @@ use super::recorded::Recorded;
 use super::report::{At, Example, Inputs, Place, Reason, Report, Source};
 use super::side::{self, Refused, Side, refused};
 use super::tally::{Flip, Lengths, Tally};
-use crate::vault::{self, Attachment, Record};
+use crate::vault::Unsealed;
 
 /// How far clocks of neighbouring receipts may lie apart.
 const MARGIN_MS: i64 = 60_000;
@@ -68,6 +68,33 @@ pub struct Simulation {
     library: Library,
     recorded_by: BTreeMap<String, u64>,
     receipts: Option<(u64, u64)>,
+    keys: Keys,
+}
+
+/// How many keys are kept at once.
+const KEYS: usize = 1024;
+/// For how many receipts a key is kept.
+const MOMENT: u64 = 16_384;
+
+/// The keys that were asked for last: receipts of one session lie close together. They are forgotten
+/// after a moment, as a key may be erased.
+#[derive(Debug, Default)]
+struct Keys(HashMap<u64, Key>);
+
+impl Keys {
+    fn get(&mut self, keyring: &Keyring, slot: u64) -> Result<Option<Key>, String> {
+        if let Some(key) = self.0.get(&slot) {
+            return Ok(Some(key.clone()));
+        }
+        let key = keyring.slot_key(slot).map_err(|e| e.to_string())?;
+        if self.0.len() >= KEYS {
+            self.0.clear();
+        }
+        if let Some(key) = &key {
+            self.0.insert(slot, key.clone());
+        }
+        Ok(key)
+    }
 }
 
 impl Simulation {
@@ -84,6 +111,7 @@ impl Simulation {
             library,
             recorded_by: BTreeMap::new(),
             receipts: None,
+            keys: Keys::default(),
         }
     }
 
@@ -92,29 +120,41 @@ impl Simulation {
     }
 
     /// Decides the next receipt again, if it is a decision that is looked at.
-    pub fn push(&mut self, receipt: &StoredReceipt, keyring: &Keyring) {
+    pub fn push(&mut self, receipt: ReceiptView<'_>, keyring: &Keyring) {
         let (from, _) = self.receipts.unwrap_or((receipt.index, receipt.index));
         self.receipts = Some((from, receipt.index.saturating_add(1)));
         self.tally.totals.read = self.tally.totals.read.saturating_add(1);
+        if receipt.index.is_multiple_of(MOMENT) {
+            self.keys.0.clear();
+        }
         if library::is_decision(receipt) {
+            if library::time_of(receipt).is_some_and(|at| !self.filter.is_in_time(at)) && !self.remembers() {
+                self.tally.totals.filtered_out = self.tally.totals.filtered_out.saturating_add(1);
+                return;
+            }
             return self.decision(receipt, keyring);
         }
-        let delta: Delta = match serde_json::from_slice(&receipt.delta) {
+        let delta: Delta = match serde_json::from_slice(receipt.delta) {
             Ok(delta) => delta,
             Err(e) => return self.unreadable(receipt, format!("its state change cannot be read: {e}")),
         };
         match &delta.change {
             Change::Decision(_) => self.decision(receipt, keyring),
             Change::Outcome(outcome) => {
-                let status = crate::past::status(&receipt.payload).ok();
+                let status = crate::past::status(receipt.payload).ok();
                 self.sides().for_each(|side| side.ended(receipt, outcome, status, delta.now_ms));
             }
             _ => self.library.learn(receipt, &delta),
         }
     }
 
-    fn decision(&mut self, receipt: &StoredReceipt, keyring: &Keyring) {
-        let recorded = match Recorded::read(&receipt.payload) {
+    /// Whether decisions must be made again for the sake of those that come later.
+    fn remembers(&self) -> bool {
+        self.candidate.remembers() || self.baseline.as_ref().is_some_and(Side::remembers)
+    }
+
+    fn decision(&mut self, receipt: ReceiptView<'_>, keyring: &Keyring) {
+        let recorded = match Recorded::read(receipt.payload) {
             Ok(recorded) => recorded,
             Err(problem) => return self.unreadable(receipt, problem),
         };
@@ -126,7 +166,7 @@ impl Simulation {
         let wanted = self.filter.takes(&recorded);
         let counter = if wanted { &mut totals.decisions } else { &mut totals.filtered_out };
         *counter = counter.saturating_add(1);
-        if !wanted && !self.sides().any(|side| side.remembers()) {
+        if !wanted && !self.remembers() {
             return;
         }
         match self.evaluate(receipt, &recorded, keyring) {
@@ -139,12 +179,12 @@ impl Simulation {
     /// Decides again on both sides; each keeps what it must know later, even where the other cannot.
     fn evaluate(
         &mut self,
-        receipt: &StoredReceipt,
+        receipt: ReceiptView<'_>,
         recorded: &Recorded<'_>,
         keyring: &Keyring,
     ) -> Result<Again, Refused> {
         let unreadable = |problem: String| (Reason::Unreadable, problem);
-        let record = open(receipt, keyring);
+        let record = self.open(receipt, keyring);
         let inputs = record.and_then(|record| {
             let (ask, facts) = side::read(&record).map_err(unreadable)?;
             Ok((record, ask, facts))
@@ -165,7 +205,15 @@ impl Simulation {
         Ok(Again { now: now?, was: was.transpose()?, record })
     }
 
-    fn count(&mut self, receipt: &StoredReceipt, recorded: &Recorded<'_>, again: &Again) {
+    /// What is sealed beside a receipt.
+    fn open(&mut self, receipt: ReceiptView<'_>, keyring: &Keyring) -> Result<Unsealed, Refused> {
+        let payload_sha256 = sha256(receipt.payload).into_bytes();
+        let opened = Unsealed::open(receipt.attachment, &payload_sha256, |slot| self.keys.get(keyring, slot));
+        let opened = opened.map_err(|problem| (Reason::Unreadable, problem))?;
+        opened.ok_or_else(|| refused(Reason::Erased))
+    }
+
+    fn count(&mut self, receipt: ReceiptView<'_>, recorded: &Recorded<'_>, again: &Again) {
         let (at_ms, now) = (recorded.issued_at_ms, again.now.settled.decision);
         let flip =
             Flip { was: again.before(recorded), now, constraints: again.constrains_otherwise(recorded) };
@@ -187,7 +235,7 @@ impl Simulation {
 
     fn example(
         &mut self,
-        receipt: &StoredReceipt,
+        receipt: ReceiptView<'_>,
         recorded: &Recorded<'_>,
         again: &Again,
         tool: Cow<'_, str>,
@@ -208,7 +256,7 @@ impl Simulation {
     }
 
     /// Why it was decided so; `None` if that does not come out again.
-    fn explain(&mut self, recorded: &Recorded<'_>, record: &Record) -> Option<Explanation> {
+    fn explain(&mut self, recorded: &Recorded<'_>, record: &Unsealed) -> Option<Explanation> {
         let snapshot = self.library.get(recorded.version()).ok()?;
         let (ask, facts) = side::read(record).ok()?;
         let decided = decide(&snapshot, ask, &facts);
@@ -216,10 +264,10 @@ impl Simulation {
     }
 
     /// What cannot be read may be one of those that are looked at.
-    fn unreadable(&mut self, receipt: &StoredReceipt, problem: String) {
+    fn unreadable(&mut self, receipt: ReceiptView<'_>, problem: String) {
         self.tally.totals.decisions = self.tally.totals.decisions.saturating_add(1);
         self.not_evaluated(receipt.index, (Reason::Unreadable, problem));
-        let delta: Option<Delta> = serde_json::from_slice(&receipt.delta).ok();
+        let delta: Option<Delta> = serde_json::from_slice(receipt.delta).ok();
         let at_ms = delta.map_or(i64::MAX, |delta| delta.now_ms);
         self.sides().for_each(|side| {
             side.lost_event(at_ms);
@@ -247,24 +295,11 @@ impl Simulation {
     }
 }
 
-/// What is sealed beside a receipt.
-fn open(receipt: &StoredReceipt, keyring: &Keyring) -> Result<Record, Refused> {
-    let payload_sha256 = sha256(&receipt.payload).into_bytes();
-    match vault::open(keyring, &receipt.attachment, &payload_sha256) {
-        Ok(Attachment::Record(record)) => Ok(record),
-        Ok(Attachment::Erased) => Err(refused(Reason::Erased)),
-        Ok(Attachment::Plain(_) | Attachment::Empty) => {
-            Err((Reason::Unreadable, "its request is not beside it".to_owned()))
-        }
-        Err(problem) => Err((Reason::Unreadable, problem)),
-    }
-}
-
 /// A decision made again.
 struct Again {
     now: Decided,
     was: Option<Decided>,
-    record: Record,
+    record: Unsealed,
 }
 
 impl Again {

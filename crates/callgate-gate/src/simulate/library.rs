@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta};
-use callgate_store::StoredReceipt;
+use callgate_store::{ReceiptView, StoredReceipt};
 
 use crate::release::compile_text;
 use crate::vault;
@@ -38,7 +38,7 @@ impl Library {
         let mut library = Self::default();
         for receipt in receipts {
             let receipt = receipt.map_err(|e| e.to_string())?;
-            library.note(&receipt)?;
+            library.note(receipt.view())?;
         }
         Ok(library)
     }
@@ -47,17 +47,17 @@ impl Library {
     ///
     /// # Errors
     /// When its state change cannot be read.
-    pub fn note(&mut self, receipt: &StoredReceipt) -> Result<(), String> {
+    pub fn note(&mut self, receipt: ReceiptView<'_>) -> Result<(), String> {
         if is_decision(receipt) {
             return Ok(());
         }
-        let delta: Delta = serde_json::from_slice(&receipt.delta)
+        let delta: Delta = serde_json::from_slice(receipt.delta)
             .map_err(|e| format!("the state change of receipt {} cannot be read: {e}", receipt.index))?;
         self.learn(receipt, &delta);
         Ok(())
     }
 
-    pub(super) fn learn(&mut self, receipt: &StoredReceipt, delta: &Delta) {
+    pub(super) fn learn(&mut self, receipt: ReceiptView<'_>, delta: &Delta) {
         let (digest, version) = match &delta.change {
             Change::SnapshotStaged(stage) => (&stage.digest, stage.version),
             Change::SnapshotActivated(activated) => (&activated.digest, activated.version),
@@ -72,7 +72,7 @@ impl Library {
         // An activation names a snapshot that is kept, or keeps it.
         self.kept.entry(version).or_insert_with(|| Shelved {
             digest: digest.clone(),
-            text: receipt.attachment.clone(),
+            text: receipt.attachment.to_vec(),
             compiled: None,
         });
     }
@@ -122,6 +122,14 @@ fn compile(text: &[u8], digest: &str) -> Result<Arc<Snapshot>, String> {
 const DECISION: &[u8] = br#"{"change":{"kind":"decision","#;
 
 /// Whether the receipt is of a decision, from the first bytes of its state change.
-pub(super) fn is_decision(receipt: &StoredReceipt) -> bool {
+pub(super) fn is_decision(receipt: ReceiptView<'_>) -> bool {
     receipt.delta.starts_with(DECISION)
+}
+
+/// The clock of a receipt, from the last bytes of its state change; `None` where they are other than this
+/// program writes them.
+pub(super) fn time_of(receipt: ReceiptView<'_>) -> Option<i64> {
+    let text = std::str::from_utf8(receipt.delta.get(receipt.delta.len().checked_sub(32)?..)?).ok()?;
+    let (_, number) = text.strip_suffix('}')?.rsplit_once("},\"now_ms\":")?;
+    number.parse().ok()
 }

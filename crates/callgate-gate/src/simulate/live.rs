@@ -154,13 +154,14 @@ impl Gate {
         let library = self.library(end).map_err(wrong)?;
         let mut simulation = Simulation::new(plan, library, from == 0);
         let total = to.saturating_sub(from);
-        for (done, receipt) in (1u64..=total).zip(self.store.scan(from)) {
-            let receipt = receipt.map_err(|e| wrong(e.to_string()))?;
-            simulation.push(&receipt, self.vault.keyring());
+        let visited = self.store.visit(from, to, |receipt| {
+            simulation.push(receipt, self.vault.keyring());
+            let done = receipt.index.saturating_sub(from).saturating_add(1);
             if done.is_multiple_of(STEP) || done == total {
                 progress(done, total);
             }
-        }
+        });
+        visited.map_err(|e| wrong(e.to_string()))?;
         Ok(simulation.finish())
     }
 
@@ -174,7 +175,7 @@ impl Gate {
         });
         for place in places.range(..size) {
             let receipt = self.store.read(*place).map_err(|e| e.to_string())?;
-            library.note(&receipt.ok_or_else(|| format!("there is no receipt {place}"))?)?;
+            library.note(receipt.ok_or_else(|| format!("there is no receipt {place}"))?.view())?;
         }
         Ok(library)
     }

@@ -8,14 +8,14 @@ use callgate_core::facts::Facts;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, OutcomeDelta, SessionKey};
 use callgate_log::statement::Status;
-use callgate_store::StoredReceipt;
+use callgate_store::ReceiptView;
 
 use super::library::Library;
 use super::past::Past;
 use super::positions::{self, Positions};
 use super::recorded::Recorded;
 use super::report::Reason;
-use crate::vault::Record;
+use crate::vault::Unsealed;
 
 /// Why a decision is not made again, and what more there is to say.
 pub(super) type Refused = (Reason, String);
@@ -62,7 +62,7 @@ impl Side {
     /// Decides again, on what was recorded.
     pub(super) fn evaluate(
         &mut self,
-        receipt: &StoredReceipt,
+        receipt: ReceiptView<'_>,
         recorded: &Recorded<'_>,
         ask: Ask,
         mut facts: Facts,
@@ -92,7 +92,7 @@ impl Side {
     /// come later; `false` if an answer is not known.
     fn look_back(
         &mut self,
-        receipt: &StoredReceipt,
+        receipt: ReceiptView<'_>,
         recorded: &Recorded<'_>,
         ask: &Ask,
         facts: &mut Facts,
@@ -135,7 +135,7 @@ impl Side {
     /// An allowed action ended.
     pub(super) fn ended(
         &mut self,
-        receipt: &StoredReceipt,
+        receipt: ReceiptView<'_>,
         outcome: &OutcomeDelta,
         status: Option<Status>,
         now_ms: i64,
@@ -155,7 +155,7 @@ impl Side {
     }
 
     /// The decision of this receipt was not made again, so its session's place is not known any more.
-    pub(super) fn lost_place(&mut self, receipt: &StoredReceipt, version: Option<&str>) {
+    pub(super) fn lost_place(&mut self, receipt: ReceiptView<'_>, version: Option<&str>) {
         if self.snapshot.contracts.is_empty() {
             return;
         }
@@ -168,16 +168,16 @@ impl Side {
 }
 
 /// The request and the facts of a record.
-pub(super) fn read(record: &Record) -> Result<(Ask, Facts), String> {
-    let ask = crate::replay::ask(record)?;
+pub(super) fn read(record: &Unsealed) -> Result<(Ask, Facts), String> {
+    let ask = crate::replay::read_ask(record.request(), record.is_malformed())?;
     let facts =
-        serde_json::from_slice(&record.facts).map_err(|e| format!("its facts cannot be read: {e}"))?;
+        serde_json::from_slice(record.facts()).map_err(|e| format!("its facts cannot be read: {e}"))?;
     Ok((ask, facts))
 }
 
 /// Whose session the decision touched, if any.
-fn key_of(receipt: &StoredReceipt) -> Option<SessionKey> {
-    match serde_json::from_slice(&receipt.delta).ok()? {
+fn key_of(receipt: ReceiptView<'_>) -> Option<SessionKey> {
+    match serde_json::from_slice(receipt.delta).ok()? {
         Delta { change: Change::Decision(effects), .. } => effects.key,
         _ => None,
     }
