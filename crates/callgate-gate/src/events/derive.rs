@@ -73,11 +73,6 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
         | Change::Outcome(_)
         | Change::PointAcknowledged(_)
         | Change::PointRetired { .. }
-        | Change::ApprovalVoted(_)
-        | Change::ApprovalDelegated(_)
-        | Change::ApprovalCommented(_)
-        | Change::ApprovalExpired { .. }
-        | Change::StandingRevoked(_)
         | Change::HistoryFilled(_)
         | Change::Delivered { .. }
         | Change::Noted {} => return None,
