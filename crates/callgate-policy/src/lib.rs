@@ -24,6 +24,7 @@ mod rules;
 mod schema;
 mod syntax;
 pub mod testing;
+pub mod webhooks;
 
 pub use bundle::{ArchiveError, Bundle, is_bundle_file};
 pub use codes::{Code, Severity};

@@ -7,6 +7,7 @@ use crate::language::contracts::ContractsFile;
 use crate::language::rules::RulesFile;
 use crate::language::settings::SettingsFile;
 use crate::language::tests::TestsFile;
+use crate::language::webhooks::WebhooksFile;
 
 /// The schemas (JSON Schema 2020-12) by file name: `rules.schema.json` and so on. Each accepts all
 /// that `check` accepts of its file kind, and refuses unknown keys and wrong types as `check` does.
@@ -17,6 +18,7 @@ pub fn json_schemas() -> Vec<(&'static str, String)> {
         ("contracts.schema.json", document("contracts/*.yaml", ContractsFile::schema())),
         ("rules.schema.json", document("rules/*.yaml", RulesFile::schema())),
         ("tests.schema.json", document("tests/*.yaml", TestsFile::schema())),
+        ("webhooks.schema.json", document("the file of `callgate serve --webhooks`", WebhooksFile::schema())),
     ]
 }
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Builder, Client};
@@ -18,6 +18,9 @@ use crate::endpoint::{Endpoint, EndpointError};
 const IDLE: (usize, Duration) = (16, Duration::from_secs(60));
 /// The most header lines of a response.
 const MAX_HEADERS: usize = 64;
+/// How much of an answer that does not matter is read, and for how long.
+const MAX_IGNORED: usize = 16 * 1024;
+const IGNORING: Duration = Duration::from_millis(200);
 
 /// The way to an endpoint.
 pub(crate) struct Line {
@@ -75,6 +78,29 @@ impl Line {
         body: Vec<u8>,
         most: usize,
     ) -> Result<Reply, Silence> {
+        let (head, body) = self.send(headers, body).await?.into_parts();
+        let body = Limited::new(body, most).collect().await.map_err(|error| {
+            let too_large = error.is::<http_body_util::LengthLimitError>();
+            if too_large { Silence::TooLarge } else { Silence::Unreachable }
+        })?;
+        Ok(Reply { status: head.status, body: body.to_bytes() })
+    }
+
+    /// Posts JSON, and gives the head of the answer, whatever follows it. A short body is read, so that the
+    /// connection can be used again.
+    pub(crate) async fn tell(
+        &self,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, HeaderMap), Silence> {
+        let (head, body) = self.send(headers, body).await?.into_parts();
+        let rest = Limited::new(body, MAX_IGNORED).collect();
+        // Taken or not, the head has said it.
+        let _ = tokio::time::timeout(IGNORING, rest).await;
+        Ok((head.status, head.headers))
+    }
+
+    async fn send(&self, headers: HeaderMap, body: Vec<u8>) -> Result<Response<Incoming>, Silence> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.endpoint.uri())
@@ -88,12 +114,13 @@ impl Line {
             Way::Plain(client) => client.request(request).await,
             Way::Encrypted(client) => client.request(request).await,
         };
-        let (head, body) = response.map_err(|_| Silence::Unreachable)?.into_parts();
-        let body = Limited::new(body, most).collect().await.map_err(|error| {
-            let too_large = error.is::<http_body_util::LengthLimitError>();
-            if too_large { Silence::TooLarge } else { Silence::Unreachable }
-        })?;
-        Ok(Reply { status: head.status, body: body.to_bytes() })
+        response.map_err(|_| Silence::Unreachable)
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Line").field(&self.endpoint).finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gate's voice: the only crate that opens connections to the outside.
 //!
-//! [`judge`] asks a model what a policy's question says, and reads its answer strictly. The way there
+//! [`judge`] asks a model what a policy's question says, and reads its answer strictly. [`webhook`] tells
+//! receivers that the operator named of what happened, signed. The way there
 //! and back is shared: an address that the operator gave, one request at a time, no redirects, and a
 //! bound on time, size and number.
 //!
@@ -10,5 +11,6 @@
 mod endpoint;
 mod http;
 pub mod judge;
+pub mod webhook;
 
 pub use endpoint::{Endpoint, EndpointError, Key};

@@ -11,6 +11,7 @@ pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod steps;
 pub(crate) mod tests;
+pub(crate) mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
