@@ -1,5 +1,6 @@
 #!/bin/sh
-# Verify receipts with programs that are not ours: one the built program wrote just now, and the golden one.
+# Verify receipts with programs that are not ours: one the built program wrote just now, and the golden one; and the
+# webhooks that it sends.
 #
 #   run.sh [CARGO]
 #
@@ -28,6 +29,7 @@ fi
 if test -x .venv/bin/python; then
     .venv/bin/python tests/interop/verify.py "$work/receipt" --key "$work/pinned.pem"
     .venv/bin/python tests/interop/verify.py --self-test "$golden"
+    .venv/bin/python tests/interop/webhook.py "$callgate"
 else
-    echo "python3 is not installed: receipts are not checked with securesystemslib" >&2
+    echo "python3 is not installed: receipts are not checked with securesystemslib, webhooks not with standardwebhooks" >&2
 fi

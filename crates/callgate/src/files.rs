@@ -50,6 +50,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     open(path).and_then(|file| bounded(file, MAX_TEXT)).map_err(|e| unusable("read", path, &e))
 }
 
+/// Reads a file of text.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let bytes =
+        open(path).and_then(|file| bounded(file, MAX_TEXT)).map_err(|e| unusable("read", path, &e))?;
+    String::from_utf8(bytes).map_err(|_| unusable("use", path, &"it is not text; save it as UTF-8"))
+}
+
 /// Reads a segment of a log.
 pub(crate) fn read_long(path: &Path) -> Result<Vec<u8>, Failure> {
     let limit = callgate_log::segment::MAX_SEGMENT;

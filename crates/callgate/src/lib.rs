@@ -16,6 +16,7 @@ mod output;
 mod reference;
 mod span;
 mod stdio;
+mod webhooks;
 
 use std::process::ExitCode;
 

@@ -17,7 +17,8 @@ use crate::failure::Failure;
 use crate::judge::JudgeArgs;
 use crate::opening::Stop;
 use crate::output::{self, Paint, counted};
-use crate::{files, judge, opening, span};
+use crate::webhooks::WebhookArgs;
+use crate::{files, judge, opening, span, webhooks};
 
 /// The socket in the data folder.
 const SOCKET: &str = "gate.sock";
@@ -49,6 +50,8 @@ pub(crate) struct Args {
     discard_damaged_tail: bool,
     #[command(flatten)]
     judge: JudgeArgs,
+    #[command(flatten)]
+    webhooks: WebhookArgs,
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
@@ -71,6 +74,7 @@ async fn serve(args: Args, data: &Path) -> Outcome {
         judge: args.judge.open()?,
         ..GateOptions::default()
     };
+    let addressees = args.webhooks.read()?;
     let log = Log::new(output::note);
     let options = ServerOptions { listen: args.listen, dev: args.dev, log, ..ServerOptions::default() };
     // The address first: one that cannot be had must not leave a new data folder behind.
@@ -78,14 +82,16 @@ async fn serve(args: Args, data: &Path) -> Outcome {
     let opened = opening::open(data, bundle.as_ref(), gate_options).await?;
     let socket = data.join(SOCKET);
     let listeners: Vec<Listener> = std::iter::once(tcp).chain(unix(&socket)).collect();
-    announce(&opened, data, &listeners, &args);
+    announce(&opened, data, &listeners, &args, addressees.len());
     let gate = opened.gate;
+    let outbox = webhooks::start(&gate, addressees).await?;
     let reloading = args.bundle.map(|dir| tokio::spawn(reload(Arc::clone(&gate), dir, args.reload)));
     let until = ended(Arc::clone(&gate), stop);
     let served = callgate_server::serve(Arc::clone(&gate), listeners, options, until).await;
     if let Some(reloading) = reloading {
         reloading.abort();
     }
+    webhooks::stop(outbox).await;
     gate.close();
     // The socket is of no use without a gate; a leftover one is replaced at the next start.
     let _ = files::clear_socket(&socket);
@@ -131,7 +137,7 @@ fn unix(path: &Path) -> Option<Listener> {
     }
 }
 
-fn announce(opened: &Opened, data: &Path, listeners: &[Listener], args: &Args) {
+fn announce(opened: &Opened, data: &Path, listeners: &[Listener], args: &Args, receivers: usize) {
     let (gate, paint) = (&opened.gate, Paint::stderr());
     let field =
         |name: &str, text: String| output::note(&format!("  {}  {text}", paint.dim(&format!("{name:<10}"))));
@@ -148,6 +154,9 @@ fn announce(opened: &Opened, data: &Path, listeners: &[Listener], args: &Args) {
     field("log", format!("`{}`: {}", data.display(), recovered(&opened.recovery)));
     field("origin", gate.identity().origin().to_owned());
     field("public key", data.join(gate.identity().public_key_file()).display().to_string());
+    if receivers > 0 {
+        field("webhooks", counted(u64::try_from(receivers).unwrap_or(u64::MAX), "receiver"));
+    }
     match &args.bundle {
         Some(dir) => field("bundle", format!("`{}`, read again every {:?}", dir.display(), args.reload)),
         None => field("bundle", "the snapshot in force, from the log".to_owned()),

@@ -23,3 +23,4 @@ mod printed;
 mod program;
 mod serving;
 mod testing;
+mod webhooks;
