@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{check, completions, decide, demo, explain, keys, log, mcp, serve, test};
+use crate::commands::{check, completions, decide, demo, explain, keys, log, mcp, release, serve, test};
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
 
@@ -33,6 +33,16 @@ pub(crate) enum Command {
     Test(test::Args),
     /// Say why a decision came out as it did
     Explain(explain::Args),
+    /// Keep bundles as snapshots, list and show them
+    Snapshots(release::SnapshotsArgs),
+    /// Put a bundle or a kept snapshot in force
+    Publish(release::PublishArgs),
+    /// Return to a snapshot that was in force before
+    Rollback(release::RollbackArgs),
+    /// Try a kept snapshot beside the one in force: in the shadow, or for a share
+    Rollout(release::RolloutArgs),
+    /// Say whose decisions bind, and whose are only recorded
+    Mode(release::ModeArgs),
     /// Read, verify and replay the log
     Log(log::Args),
     /// Make, list and revoke the keys of agents
@@ -57,6 +67,11 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Test(args) => test::run(&args),
             Self::Explain(args) => explain::run(&args),
+            Self::Snapshots(args) => release::snapshots(args),
+            Self::Publish(args) => release::publish(&args),
+            Self::Rollback(args) => release::rollback(&args),
+            Self::Rollout(args) => release::rollout(args),
+            Self::Mode(args) => release::mode(&args),
             Self::Log(args) => log::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),

@@ -14,6 +14,7 @@ mod judge;
 mod opening;
 mod output;
 mod reference;
+mod remote;
 mod span;
 mod stdio;
 mod webhooks;

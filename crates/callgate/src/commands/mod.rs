@@ -8,5 +8,6 @@ pub(crate) mod explain;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mcp;
+pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod test;

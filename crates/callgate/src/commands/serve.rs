@@ -17,11 +17,10 @@ use crate::failure::Failure;
 use crate::judge::JudgeArgs;
 use crate::opening::Stop;
 use crate::output::{self, Paint, counted};
+use crate::remote::SOCKET;
 use crate::webhooks::WebhookArgs;
 use crate::{files, judge, opening, span, webhooks};
 
-/// The socket in the data folder.
-const SOCKET: &str = "gate.sock";
 /// How often the store's health is looked at.
 const PULSE: Duration = Duration::from_millis(100);
 /// How long a changed bundle must stay the same before it is taken.

@@ -1,0 +1,250 @@
+//! Speaking to a running gate: over the socket in its data folder, or over HTTP with a person's key.
+//!
+//! HTTP to another machine would show the key to the network, so it is refused; a tunnel or a proxy on this
+//! machine takes it there. A key is read from a file or a variable, never from the command line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::files;
+
+/// The socket in the data folder of a running gate.
+pub(crate) const SOCKET: &str = "gate.sock";
+/// The variable that holds a key.
+const TOKEN: &str = "CALLGATE_TOKEN";
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+/// How long a gate may take to answer, beside what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much longer something may take that looks at the whole log.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Which gate, and as whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reach {
+    /// The data folder of a gate that runs on this machine: the caller is its operator
+    #[arg(long, value_name = "DIR", conflicts_with = "url", required_unless_present = "url")]
+    data: Option<PathBuf>,
+    /// The address of a running gate, such as `http://127.0.0.1:8081`
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The file with the caller's key; `CALLGATE_TOKEN` if left out
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+enum Place {
+    Socket(PathBuf),
+    /// Host and port.
+    Tcp(String),
+}
+
+/// A running gate.
+pub(crate) struct Remote {
+    place: Place,
+    key: Option<HeaderValue>,
+}
+
+impl Reach {
+    /// Opens nothing yet.
+    pub(crate) fn remote(&self) -> Result<Remote, Failure> {
+        let place = match (&self.data, &self.url) {
+            (Some(data), None) => Place::Socket(data.join(SOCKET)),
+            (None, Some(url)) => Place::Tcp(authority(url).map_err(Failure::usage)?),
+            _ => return Err(Failure::usage("give `--data DIR` or `--url URL`")),
+        };
+        Ok(Remote { place, key: self.key()? })
+    }
+
+    fn key(&self) -> Result<Option<HeaderValue>, Failure> {
+        let text = match &self.token_file {
+            Some(path) => Some(String::from_utf8_lossy(&files::read(path)?).into_owned()),
+            // Over the socket the operator needs none, and a stray variable must not make them another.
+            None if self.data.is_some() => None,
+            None => files::variable(TOKEN),
+        };
+        let Some(text) = text else { return Ok(None) };
+        let value = HeaderValue::from_str(&format!("Bearer {}", text.trim()));
+        let mut value = value.map_err(|_| Failure::usage("the key has characters that no key has"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+/// Host and port of a loopback address.
+fn authority(url: &str) -> Result<String, String> {
+    let wrong = "write the gate's address like `http://127.0.0.1:8081`";
+    let uri: Uri = url.parse().map_err(|_| wrong.to_owned())?;
+    let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let (true, Some(authority)) = (plain, uri.authority()) else {
+        return Err(format!("{wrong}; it speaks plain HTTP, and its paths are known"));
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !loopback || authority.as_str().contains('@') {
+        return Err(format!(
+            "`{host}` is not this machine, and plain HTTP would show the key to the network; use a tunnel to its loopback address"
+        ));
+    }
+    Ok(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)))
+}
+
+impl Remote {
+    /// Reads `path`, which begins with a slash and may have a query.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, None, Duration::ZERO).await
+    }
+
+    /// As [`Self::get`], where the gate may wait for so long before it answers.
+    pub(crate) async fn get_waiting(&self, path: &str, wait: Duration) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, None, wait).await
+    }
+
+    /// Sends JSON to `path`.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::POST, path, Some(body), Duration::ZERO).await
+    }
+
+    /// As [`Self::post`], for what may take minutes.
+    pub(crate) async fn post_long(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::POST, path, Some(body), LONG).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        wait: Duration,
+    ) -> Result<Value, Failure> {
+        let request = self.request(method, path, body)?;
+        let asked = async {
+            match &self.place {
+                Place::Socket(socket) => exchange(connect(socket).await?, request).await,
+                Place::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await;
+                    let stream = stream.map_err(|e| unreachable(&format!("`http://{address}`"), &e))?;
+                    exchange(stream, request).await
+                }
+            }
+        };
+        let limit = PATIENCE.saturating_add(wait);
+        let late = |_| Failure::unavailable(format!("the gate did not answer within {} s", limit.as_secs()));
+        let (status, answer) = tokio::time::timeout(limit, asked).await.map_err(late)??;
+        understood(status, &answer)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let host = match &self.place {
+            Place::Socket(_) => "localhost",
+            Place::Tcp(address) => address,
+        };
+        let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, host)
+            .header(ACCEPT, "application/json")
+            .body(Full::new(bytes))
+            .map_err(Failure::unexpected)?;
+        let headers = request.headers_mut();
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        Ok(request)
+    }
+}
+
+async fn connect(socket: &Path) -> Result<UnixStream, Failure> {
+    let stream = UnixStream::connect(socket).await;
+    stream.map_err(|e| unreachable(&format!("`{}`", socket.display()), &e))
+}
+
+fn unreachable(place: &str, error: &std::io::Error) -> Failure {
+    Failure::unavailable(format!("no gate answers at {place}: {error}; start one with `callgate serve`"))
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |e: hyper::Error| Failure::unavailable(format!("the gate broke off: {e}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let driving = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    driving.abort();
+    let body = body.map_err(|e| Failure::unavailable(format!("the gate's answer broke off: {e}")))?;
+    Ok((head.status, body.to_bytes()))
+}
+
+/// The JSON of a good answer; of another one what its problem document says.
+fn understood(status: StatusCode, answer: &[u8]) -> Result<Value, Failure> {
+    let value: Option<Value> = serde_json::from_slice(answer).ok();
+    if status.is_success() {
+        return value.ok_or_else(|| Failure::unexpected("the gate answered with something that is no JSON"));
+    }
+    let detail = value.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);
+    let detail = crate::output::plain(detail.unwrap_or("it did not say why"));
+    let exit = match status {
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => Exit::Usage,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Deny,
+        _ => Exit::GateUnavailable,
+    };
+    Err(Failure::new(exit, format!("the gate answered {}: {detail}", status.as_u16())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_to_this_machine_only() {
+        assert_eq!(authority("http://127.0.0.1:8081").as_deref(), Ok("127.0.0.1:8081"));
+        assert_eq!(authority("http://localhost/").as_deref(), Ok("localhost:80"));
+        assert_eq!(authority("http://[::1]:9").as_deref(), Ok("[::1]:9"));
+        for url in [
+            "http://gate.example.com:8081",
+            "https://127.0.0.1:8081",
+            "http://10.0.0.1",
+            "http://127.0.0.1:8081/api",
+            "http://ana:secret@127.0.0.1",
+            "127.0.0.1:8081",
+            "",
+        ] {
+            assert!(authority(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_and_cannot_move_the_cursor() {
+        let problem = br#"{"detail":"approval `apr-1` is used\u001b[2J"}"#;
+        let failure = understood(StatusCode::CONFLICT, problem).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert_eq!(failure.to_string(), "the gate answered 409: approval `apr-1` is used\\u{1b}[2J");
+        assert_eq!(understood(StatusCode::FORBIDDEN, b"").unwrap_err().exit(), Exit::Deny);
+        assert_eq!(understood(StatusCode::OK, b"{}").unwrap(), serde_json::json!({}));
+    }
+}
