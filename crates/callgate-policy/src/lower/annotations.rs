@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use callgate_core::decision::Decision;
+use callgate_core::decision::{Decision, Mode};
 use callgate_core::fields::nearest;
 use callgate_core::name::Name;
 use callgate_core::rule::Rule;
@@ -104,6 +104,7 @@ pub(super) fn read(
         controls: controls.into_iter().flatten().map(|name| name.value.to_string()).collect(),
         fingerprint: fingerprint::of_text(file.slice(policy_span(policy, file)), LEXIS),
     };
+    all.permits_nothing(&rule, defaults);
     let history = all.history();
     (all.problems.errors() == before).then(|| Written { rule: Arc::new(rule), id_span, history })
 }
@@ -179,6 +180,17 @@ impl Annotations<'_, '_> {
             }
         }
         if report.is_empty() { out } else { None }
+    }
+
+    /// Warns of a policy that would permit, and only monitors.
+    fn permits_nothing(&mut self, rule: &Rule, defaults: &Defaults) {
+        let Some((_, span)) = self.get("mode") else { return };
+        if rule.mode == Mode::Monitor && rule.effect.permits() && defaults.mode == Mode::Enforce {
+            let message = format!("the policy `{}` only monitors, so that it permits nothing", rule.id);
+            self.problems
+                .add(Code::MonitorPermits, self.file, span, message)
+                .help("what no other rule permits is denied; to permit it, leave `@mode` out");
+        }
     }
 
     /// Whose history it looks at: `@history`, else the agent's.

@@ -6,6 +6,7 @@
 mod dogwood;
 mod errors;
 mod examples;
+mod fingerprints;
 mod generate;
 mod hostile;
 mod judge;

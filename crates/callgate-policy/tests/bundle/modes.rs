@@ -211,6 +211,18 @@ fn a_rule_that_permits_and_only_monitors_is_doubted() {
 }
 
 #[test]
+fn a_policy_that_permits_and_only_monitors_is_doubted() {
+    let found = |text: &str| {
+        let report = check(&bundle(&[("policies/p.cedar", text)]));
+        report.diagnostics().iter().map(|found| found.code).collect::<Vec<_>>()
+    };
+    let permit = "@mode(\"monitor\") permit(principal, action, resource == Tool::\"mail.send\");";
+    assert_eq!(found(permit), ["CG0315"]);
+    assert!(found(&permit.replace("permit(", "forbid(")).is_empty());
+    assert_eq!(found(&permit.replace("monitor", "off")), ["CG0705"]);
+}
+
+#[test]
 fn a_rule_that_only_monitors_keeps_no_other_from_deciding() {
     let text = "version: v1\nrules:
   - {id: a, match: {tools: [x.y]}, decision: deny, mode: monitor}

@@ -76,7 +76,7 @@ fn every_key_of_an_expectation_can_fail() {
     let found = differences(
         "  - name: a
     expect: {decision: deny, code: DENIED_BY_RULE, rule: any, rules: [large], not_rules: [read], reasons: [blue],
-             codes: [RATE_EXCEEDED], constraints: {}, retry_after_ms: 1, reviewers: [ana]}
+             codes: [RATE_EXCEEDED], constraints: {}, retry_after_ms: 1, would: deny, reviewers: [ana]}
 ",
     );
     let expected = [
@@ -88,10 +88,21 @@ fn every_key_of_an_expectation_can_fail() {
         "not_rules: not read/read, any",
         "reasons: blue/rule `read`, rule `any`",
         "constraints: {}/{\"max_retries\":2}",
+        "would: DENY/none",
         "retry_after_ms: 1/none",
         "reviewers: ana/no approval",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_test_says_what_enforcement_would_decide() {
+    let tests = "  - {name: enforced, expect: {rule: read, would: none}}
+  - {name: denied, request: {tool: {server: s, name: other}}, facts: {monitor: true}, expect: {decision: ALLOW_WITH_CONSTRAINTS, would: none}}
+  - {name: unknown, request: {tool: {name: other}}, facts: {monitor: true}, expect: {decision: ALLOW, would: DENY}}
+  - {name: nobody monitors, request: {tool: {name: other}}, expect: {decision: DENY, would: none}}
+";
+    assert_eq!(differences(tests), [""; 0]);
 }
 
 #[test]
