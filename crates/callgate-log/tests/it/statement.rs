@@ -253,8 +253,8 @@ fn parse_with(from: &str, to: &str) -> Result<Statement, ParseError> {
 fn non_canonical_payload_is_refused() {
     assert!(parse_with("{", "{").is_ok());
     for (from, to) in [
-        (r#""mode":"enforce""#, r#""mode": "enforce""#),
-        (r#""mode":"enforce""#, r#""mode":"\u0065nforce""#),
+        (r#""mode":"monitor""#, r#""mode": "monitor""#),
+        (r#""mode":"monitor""#, r#""mode":"\u006donitor""#),
         (r#""environment":"prod""#, r#""environment":null"#),
         (r#""max_runtime_ms":60000"#, r#""max_runtime_ms":60000,"max_runtime_ms":60000"#),
         (
@@ -270,7 +270,7 @@ fn non_canonical_payload_is_refused() {
 #[test]
 fn unknown_field_is_refused() {
     for (from, to) in [
-        (r#""mode":"enforce""#, r#""mode":"enforce","more":1"#),
+        (r#""mode":"monitor""#, r#""mode":"monitor","more":1"#),
         (r#""gate":{"#, r#""gate":{"host":"h","#),
         (r#"{"_type""#, r#"{"Extra":1,"_type""#),
         (r#""tenant":"default""#, r#""tenant":"default","tenant":"default""#),

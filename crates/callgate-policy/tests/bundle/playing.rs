@@ -99,8 +99,8 @@ fn every_key_of_an_expectation_can_fail() {
 fn a_test_says_what_enforcement_would_decide() {
     let tests = "  - {name: enforced, expect: {rule: read, would: none}}
   - {name: denied, request: {tool: {server: s, name: other}}, facts: {monitor: true}, expect: {decision: ALLOW_WITH_CONSTRAINTS, would: none}}
-  - {name: unknown, request: {tool: {name: other}}, facts: {monitor: true}, expect: {decision: ALLOW, would: DENY}}
-  - {name: nobody monitors, request: {tool: {name: other}}, expect: {decision: DENY, would: none}}
+  - {name: unknown, request: {tool: {server: z, name: other}}, facts: {monitor: true}, expect: {decision: ALLOW, would: DENY}}
+  - {name: nobody monitors, request: {tool: {server: z, name: other}}, expect: {decision: DENY, would: none}}
 ";
     assert_eq!(differences(tests), [""; 0]);
 }
