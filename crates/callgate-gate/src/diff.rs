@@ -6,8 +6,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use callgate_core::contract::Contract;
+use callgate_core::decision::Mode;
 use callgate_core::rule::{ApprovalTerms, Rule};
-use callgate_core::snapshot::{Defaults, Snapshot};
+use callgate_core::snapshot::{Defaults, Rollout, Snapshot};
+use callgate_core::state::percent;
 use serde::Serialize;
 
 /// The differences between two snapshots.
@@ -156,13 +158,15 @@ fn rule_part(rule: &Arc<Rule>) -> Part {
     let said = Said::default()
         .field("language", Some(rule.module.to_owned()))
         .field("decision", Some(rule.effect.to_string()))
+        .field("mode", (rule.mode == Mode::Monitor).then(|| "monitor".to_owned()))
         .field("priority", (rule.priority != 0).then(|| rule.priority.to_string()))
         .field("invariant", rule.invariant.then(|| "yes".to_owned()))
         .field("reason", rule.reason.clone())
         .field("constraints", (!rule.constraints.is_empty()).then(|| rule.constraints.to_value().canonical()))
         .field("approval", rule.approval.as_ref().map(approval))
         .field("retry_after_ms", rule.retry_after_ms.map(|wait| wait.to_string()))
-        .field("controls", listed(&rule.controls));
+        .field("controls", listed(&rule.controls))
+        .field("meaning", Some(rule.fingerprint.to_string()));
     Part { id: rule.id.to_string(), source: Some(rule.source.to_string()), fields: said.0 }
 }
 
@@ -224,11 +228,24 @@ fn tools(snapshot: &Snapshot) -> BTreeMap<String, Part> {
     snapshot.catalogue.iter().map(|tool| (tool.identity.to_string(), part(tool))).collect()
 }
 
+fn rollout(limits: &Rollout) -> String {
+    let second = if limits.second_person { "; beyond it a second person" } else { "" };
+    format!(
+        "at most {} looser and {} tighter{second}; a drift of {} after {} decisions",
+        percent(limits.max_loosen_bp),
+        percent(limits.max_tighten_bp),
+        percent(limits.max_drift_bp),
+        limits.min_decisions
+    )
+}
+
 fn defaults(defaults: &Defaults) -> BTreeMap<&'static str, String> {
     let judge = defaults
         .judge
         .as_ref()
         .map(|judge| format!("{}, {} ms, {} tokens", judge.model, judge.timeout_ms, judge.max_tokens));
+    let monitored: Vec<String> =
+        defaults.monitored.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     let whole = |value: &dyn Debug| Some(format!("{value:?}"));
     Said::default()
         .field(
@@ -241,5 +258,8 @@ fn defaults(defaults: &Defaults) -> BTreeMap<&'static str, String> {
         .field("retry_after_ms", whole(&defaults.retry_after_ms))
         .field("require_nonce", whole(&defaults.require_nonce))
         .field("judge", judge)
+        .field("mode", (defaults.mode == Mode::Monitor).then(|| "monitor".to_owned()))
+        .field("monitored", listed(&monitored))
+        .field("rollout", Some(rollout(&defaults.rollout)))
         .0
 }

@@ -215,8 +215,13 @@ impl Simulation {
 
     fn count(&mut self, receipt: ReceiptView<'_>, recorded: &Recorded<'_>, again: &Again) {
         let (at_ms, now) = (recorded.issued_at_ms, again.now.settled.decision);
-        let flip =
-            Flip { was: again.before(recorded), now, constraints: again.constrains_otherwise(recorded) };
+        let was_enforced = again.was.as_ref().map_or_else(|| recorded.enforced(), enforced);
+        let flip = Flip {
+            was: again.before(recorded),
+            now,
+            constraints: again.constrains_otherwise(recorded),
+            would: was_enforced != enforced(&again.now),
+        };
         self.tally.evaluated(at_ms, now, Some(flip));
         match self.recorded_by.get_mut(recorded.version()) {
             Some(count) => *count = count.saturating_add(1),
@@ -315,6 +320,11 @@ impl Again {
             None => constraints.to_value().canonical() != recorded.constraints.get(),
         }
     }
+}
+
+/// What would be answered if everything were enforced.
+pub(super) fn enforced(decided: &Decided) -> Decision {
+    decided.settled.would.as_ref().map_or(decided.settled.decision, |would| would.decision)
 }
 
 /// The rule that decided, else the code.

@@ -9,7 +9,7 @@ use callgate_core::state::{Change, Delta, SnapshotRef, State};
 use callgate_policy::Explanation;
 
 use super::corpus::{Case, Corpus};
-use super::history::ground;
+use super::history::{enforced, ground};
 use super::report::{At, Example, Inputs, Place, Reason, Report, Source};
 use super::tally::{Flip, Lengths, Tally};
 
@@ -134,6 +134,7 @@ fn one(tally: &mut Tally, now: &mut Life<'_>, was: Option<&mut Life<'_>>, corpus
         was: before.settled.decision,
         now: now_decision,
         constraints: before.settled.constraints != again.settled.constraints,
+        would: enforced(before) != enforced(&again),
     });
     tally.evaluated(case.now_ms, now_decision, flip);
     let request = &case.request;

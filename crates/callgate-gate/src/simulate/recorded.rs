@@ -38,6 +38,14 @@ pub(super) struct Recorded<'a> {
     session: Option<Session<'a>>,
     #[serde(borrow)]
     snapshot: Snapshot<'a>,
+    #[serde(default)]
+    would: Option<Would>,
+}
+
+/// What enforcement of everything would have answered, where that is something else.
+#[derive(Debug, Deserialize)]
+struct Would {
+    decision: Decision,
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,6 +96,11 @@ impl<'a> Recorded<'a> {
     /// The version that decided, such as `v42`.
     pub(super) fn version(&self) -> &str {
         &self.snapshot.version.0
+    }
+
+    /// What would have been answered if everything were enforced.
+    pub(super) fn enforced(&self) -> Decision {
+        self.would.as_ref().map_or(self.decision, |would| would.decision)
     }
 
     /// Whether the gate decided about itself, by the policy of its own controls.

@@ -98,6 +98,8 @@ pub struct Totals {
     pub tightened_bp: u64,
     /// The same decision with other constraints.
     pub constraints_changed: u64,
+    /// The same decision, but enforcement of what is only monitored would answer otherwise.
+    pub would_changed: u64,
     /// Decisions of the gate about itself, which are left out.
     pub control: u64,
     /// Decisions that the filters left out.

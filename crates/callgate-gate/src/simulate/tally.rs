@@ -37,11 +37,13 @@ pub(super) struct Flip {
     pub(super) now: Decision,
     /// Whether the constraints are others.
     pub(super) constraints: bool,
+    /// Whether enforcement of everything would answer otherwise than it would have.
+    pub(super) would: bool,
 }
 
 impl Flip {
     pub(super) fn is_same(self) -> bool {
-        self.was == self.now && !self.constraints
+        self.was == self.now && !self.constraints && !self.would
     }
 }
 
@@ -181,6 +183,7 @@ impl Tally {
             std::cmp::Ordering::Less => &mut totals.loosened,
             std::cmp::Ordering::Greater => &mut totals.tightened,
             std::cmp::Ordering::Equal if flip.constraints => &mut totals.constraints_changed,
+            std::cmp::Ordering::Equal if flip.would => &mut totals.would_changed,
             std::cmp::Ordering::Equal => &mut totals.same,
         };
         *counter = counter.saturating_add(1);
@@ -305,7 +308,7 @@ mod tests {
 
     #[test]
     fn names_beyond_the_list_are_counted() {
-        let flip = Flip { was: Decision::Deny, now: Decision::Allow, constraints: false };
+        let flip = Flip { was: Decision::Deny, now: Decision::Allow, constraints: false, would: false };
         let mut names = Names::default();
         for name in ["b", "a", "b", "c"] {
             names.add(name, flip);
