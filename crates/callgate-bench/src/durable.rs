@@ -222,6 +222,13 @@ pub(crate) fn run() {
             clients,
             Some(per_second),
         );
+        let hearing = runtime.block_on(async { subscribers(&gate) });
+        runtime.block_on(in_process(&gate, clients, round + 21)).print(
+            "the same, with 64 subscribers",
+            clients,
+            Some(per_second),
+        );
+        hearing.iter().for_each(tokio::task::JoinHandle::abort);
         runtime.block_on(async {
             let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:0").await else { panic!("no port") };
             let Ok(address) = listener.local_addr() else { panic!("no address") };
@@ -242,6 +249,15 @@ pub(crate) fn run() {
         gate.close();
     }
     println!("load average after: {}", load());
+}
+
+/// Live readers of events, as many as the server takes; what happens here is none for them.
+fn subscribers(gate: &Arc<Gate>) -> Vec<tokio::task::JoinHandle<()>> {
+    let hear = |_| {
+        let mut events = gate.events(None);
+        tokio::spawn(async move { while let Ok(Some(_)) = events.next().await {} })
+    };
+    (0..64).map(hear).collect()
 }
 
 /// A receipt of the kind this run writes, so that the bare loop signs and appends as much.

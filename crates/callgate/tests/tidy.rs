@@ -146,6 +146,7 @@ fn what_a_stranger_looks_for_is_there() {
         "docs/cel.md",
         "docs/mcp.md",
         "docs/cli.md",
+        "docs/events.md",
         "docs/openapi.json",
         "docs/spec/receipt.md",
         "docs/spec/log.md",

@@ -13,7 +13,7 @@ const MAX_VALUE: usize = 300;
 const MAX_FIELDS: usize = 10;
 
 /// What people read, and the name in the event's data, in the order they read it.
-const FIELDS: [(&str, &str); 18] = [
+const FIELDS: [(&str, &str); 21] = [
     ("Agent", "agent"),
     ("On behalf of", "on_behalf_of"),
     ("Action", "action"),
@@ -21,8 +21,11 @@ const FIELDS: [(&str, &str); 18] = [
     ("Reason", "reason"),
     ("Environment", "environment"),
     ("Blast radius", "blast_radius"),
+    ("Rollback", "rollback"),
     ("Expires", "expires_at"),
+    ("Reviewers", "reviewers"),
     ("Approval", "approval"),
+    ("Status", "status"),
     ("By", "by"),
     ("To", "to"),
     ("Snapshot", "snapshot"),
