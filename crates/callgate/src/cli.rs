@@ -2,7 +2,9 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{check, completions, decide, demo, explain, keys, log, mcp, release, serve, test};
+use crate::commands::{
+    check, completions, decide, demo, diff, explain, keys, log, mcp, release, serve, simulate, test,
+};
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
 
@@ -31,6 +33,10 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Play a bundle's tests
     Test(test::Args),
+    /// Hold a policy against recorded decisions, a corpus or a request, before it is in force
+    Simulate(simulate::Args),
+    /// Show what is different between two policies, in rules and in decisions
+    Diff(diff::Args),
     /// Say why a decision came out as it did
     Explain(explain::Args),
     /// Keep bundles as snapshots, list and show them
@@ -66,6 +72,8 @@ impl Command {
             Self::Decide(args) => decide::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Test(args) => test::run(&args),
+            Self::Simulate(args) => simulate::run(&args),
+            Self::Diff(args) => diff::run(&args),
             Self::Explain(args) => explain::run(&args),
             Self::Snapshots(args) => release::snapshots(args),
             Self::Publish(args) => release::publish(&args),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use callgate_gate::Identity;
 use callgate_log::verify::{Event, LogVerifier, Report, VerifyError};
 use callgate_log::{Checkpoint, Statement, VerifyingKey, dsse};
-use callgate_store::{Keyring, LogReader, OsRandom, ReadError, ReadOnlyFs, StoredReceipt};
+use callgate_store::{Keyring, LogReader, OsRandom, ReadError, ReadOnlyFs, ReceiptView, StoredReceipt};
 
 use crate::failure::Failure;
 
@@ -48,6 +48,13 @@ impl Evidence {
     /// Reads from the segment that holds receipt `index`, or the last one.
     pub(crate) fn near(&self, index: u64) -> Result<LogReader, Failure> {
         LogReader::near(self.fs(), index).map_err(|e| unreadable(0, &e))
+    }
+
+    /// About how many receipts there are, by the checkpoint beside the log; nothing depends on it.
+    pub(crate) fn size(&self) -> Result<Option<u64>, Failure> {
+        let note = LogReader::beside(self.fs.as_ref()).map_err(|e| unreadable(0, &e))?;
+        let text = note.map(|note| String::from_utf8_lossy(&note).into_owned());
+        Ok(text.and_then(|text| text.lines().nth(1).and_then(|line| line.parse().ok())))
     }
 
     fn fs(&self) -> Arc<ReadOnlyFs> {
@@ -106,6 +113,16 @@ impl Evidence {
 pub(crate) fn next(reader: &mut LogReader) -> Result<Option<Vec<StoredReceipt>>, Failure> {
     let group = reader.next_group();
     group.map_err(|error| unreadable(reader.position(), &error))
+}
+
+/// Shows `each` receipt of a log to its end, where it lies; damage names the receipt it begins at.
+pub(crate) fn visit(reader: &mut LogReader, mut each: impl FnMut(ReceiptView<'_>)) -> Result<(), Failure> {
+    loop {
+        let more = reader.visit(&mut each);
+        if !more.map_err(|error| unreadable(reader.position(), &error))? {
+            return Ok(());
+        }
+    }
 }
 
 fn unreadable(index: u64, error: &ReadError) -> Failure {

@@ -22,6 +22,8 @@ const MAX_FILES: usize = 25_000;
 const MAX_DEPTH: usize = 8;
 /// The longest key, note or request that is read; the gate's own limits are tighter.
 const MAX_TEXT: u64 = 1 << 20;
+/// The longest file of a corpus that is read.
+const MAX_CORPUS: u64 = 1 << 30;
 
 #[expect(clippy::disallowed_methods, reason = "this file owns the binary's file access")]
 fn open(path: &Path) -> io::Result<File> {
@@ -61,6 +63,26 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
 pub(crate) fn read_long(path: &Path) -> Result<Vec<u8>, Failure> {
     let limit = callgate_log::segment::MAX_SEGMENT;
     open(path).and_then(|file| bounded(file, limit)).map_err(|e| unusable("read", path, &e))
+}
+
+/// Reads a file of a corpus.
+pub(crate) fn read_corpus(path: &Path) -> Result<Vec<u8>, Failure> {
+    open(path).and_then(|file| bounded(file, MAX_CORPUS)).map_err(|e| unusable("read", path, &e))
+}
+
+/// The files in a folder that end in `.jsonl`, by name, and how many others there are.
+pub(crate) fn corpus_folder(dir: &Path) -> Result<(Vec<PathBuf>, u64), Failure> {
+    let (mut lines, mut others) = (Vec::new(), 0u64);
+    for entry in fs::read_dir(dir).map_err(|e| unusable("read", dir, &e))? {
+        let path = entry.map_err(|e| unusable("read", dir, &e))?.path();
+        if path.is_file() && path.extension().is_some_and(|ending| ending == "jsonl") {
+            lines.push(path);
+        } else {
+            others = others.saturating_add(u64::from(path.is_file()));
+        }
+    }
+    lines.sort();
+    Ok((lines, others))
 }
 
 /// Makes a file for what another program says.
