@@ -106,8 +106,8 @@ fn webhook(text: WebhookText, id: Name, span: Span, sink: &mut Sink<'_>) -> Opti
         sink.add(Code::MissingKey, span, "a webhook needs a secret, so that its receiver can tell who asks")
             .help("add `secret_file:` or `secret_env:`; only `format: slack` can do without");
     }
-    let timeout_ms = within(text.timeout, DEFAULT_TIMEOUT_MS, TIMEOUT_MS, "`100ms` to `1m`", sink);
-    let give_up_ms = within(text.give_up, DEFAULT_GIVE_UP_MS, GIVE_UP_MS, "`1s` to `30d`", sink);
+    let timeout_ms = within(text.timeout.as_ref(), DEFAULT_TIMEOUT_MS, TIMEOUT_MS, "`100ms` to `1m`", sink);
+    let give_up_ms = within(text.give_up.as_ref(), DEFAULT_GIVE_UP_MS, GIVE_UP_MS, "`1s` to `30d`", sink);
     let events = text.events?.value;
     for pattern in &events {
         if !Kind::ALL.iter().any(|kind| pattern.value.matches(kind.as_str())) {
@@ -136,13 +136,13 @@ fn source(keys: &[(&str, Option<Spanned<String>>)], sink: &mut Sink<'_>) -> Opti
 }
 
 fn within(
-    written: Option<Spanned<u64>>,
+    written: Option<&Spanned<u64>>,
     default: u64,
     range: std::ops::RangeInclusive<u64>,
     words: &str,
     sink: &mut Sink<'_>,
 ) -> u64 {
-    let Some(Spanned { value, span }) = written else { return default };
+    let Some(&Spanned { value, span }) = written else { return default };
     if !range.contains(&value) {
         sink.add(Code::OutOfRange, span, format!("this duration is from {words}"));
     }

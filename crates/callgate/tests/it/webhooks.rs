@@ -58,9 +58,9 @@ fn answer(mut stream: TcpStream, status: &str) -> Came {
     Came { id, signature, body: serde_json::from_slice(&body).unwrap() }
 }
 
-/// The next request that tells of another snapshot than the one before.
+/// The next request, which must come soon.
 fn next(came: &Receiver<Came>) -> Came {
-    came.recv_timeout(Duration::from_secs(30)).expect("a webhook")
+    came.recv_timeout(Duration::from_secs(30)).unwrap()
 }
 
 fn snapshot(came: &Came) -> &str {
