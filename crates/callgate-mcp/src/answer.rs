@@ -173,7 +173,7 @@ fn advice(reply: &Reply) -> String {
             let id = approval.id.as_deref().unwrap_or("none yet");
             let who = stages(&approval.stages);
             format!(
-                "Approval: {id}, needs {who}. Tell the user; do not send the call again before it is approved."
+                "Approval: {id}, needs {who}. Tell the user. Once it is approved, send the same call with the same arguments again: it goes on from there; another call needs another approval."
             )
         }
         (Decision::Throttle, _, Some(wait)) => {

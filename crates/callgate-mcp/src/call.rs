@@ -41,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) request: Request,
     /// Whether the client speaks revision 2026-07-28 or later.
     pub(crate) modern: bool,
+    /// Until when it may wait for people, once it was held.
+    pub(crate) held_until: Option<tokio::time::Instant>,
     /// Parameters the gate does not read.
     rest: Map,
     /// Whether `arguments` were there, be they empty.
@@ -117,7 +119,18 @@ impl Call {
             pep: Some(enforcement_point(deferred)?),
         };
         let modern = meta.get(PROTOCOL_VERSION).is_some();
-        Ok(Self { id, kind, request, modern, rest: params, has_arguments })
+        Ok(Self { id, kind, request, modern, held_until: None, rest: params, has_arguments })
+    }
+
+    /// Marks it as asked now, and not before.
+    pub(crate) fn stamp(&mut self, stamp: Stamp) {
+        self.request.nonce = Some(stamp.nonce);
+        self.request.ts_ms = Some(stamp.now_ms);
+    }
+
+    /// What the client wants to hear of progress under.
+    pub(crate) fn progress_token(&self) -> Option<&Value> {
+        self.rest.get("_meta").and_then(Value::as_map)?.get("progressToken")
     }
 
     /// The message that runs this call, on one line, written from the request that was decided.

@@ -1,5 +1,6 @@
 //! What the client says: decided, passed or refused.
 
+use callgate_core::decision::Decision;
 use callgate_gate::{Decided as Judgement, OutcomeReport, OutcomeStatus, Permit, Unavailable};
 use serde_json::value::RawValue;
 
@@ -126,8 +127,20 @@ impl Relay {
             self.notes.note("a decision was lost; its call did not run");
             return;
         };
-        let entry = self.pending.remove(&call.id);
-        let cancelled = entry.is_none_or(|entry| matches!(entry.state, State::Deciding { cancelled: true }));
+        let called_off = |entry: &mut Entry| matches!(entry.state, State::Deciding { cancelled: true });
+        let cancelled = self.pending.get_mut(&call.id).is_none_or(called_off);
+        let (call, decided) = match decided {
+            Ok(Judgement { permit: None, reply })
+                if !cancelled && reply.decision == Decision::RequireApproval =>
+            {
+                match self.hold(call, Box::new(reply)) {
+                    None => return,
+                    Some((call, reply)) => (call, Ok(Judgement { permit: None, reply: *reply })),
+                }
+            }
+            other => (call, other),
+        };
+        self.pending.remove(&call.id);
         match decided {
             Ok(Judgement { permit: Some(permit), .. }) if cancelled => {
                 self.not_run(permit.receipt(), "called off before it ran");
@@ -147,7 +160,7 @@ impl Relay {
     }
 
     /// Answers a call that did not run.
-    fn answer(&mut self, call: &Call, answer: &Answer) {
+    pub(crate) fn answer(&mut self, call: &Call, answer: &Answer) {
         self.count_refused();
         self.client.put(answer.line(call.id.raw(), call.kind, call.modern));
     }
@@ -197,6 +210,7 @@ impl Relay {
             Some(State::Deciding { cancelled }) => {
                 *cancelled = true;
                 self.forget_waiting(&id);
+                self.forget_held(&id);
             }
             Some(_) => {
                 self.pass(line, message);

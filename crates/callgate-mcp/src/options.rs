@@ -45,6 +45,9 @@ pub struct Bounds {
     pub queued_bytes: usize,
     /// How long a call may run unless `max_runtime_ms` says otherwise; 60 s.
     pub default_timeout: Duration,
+    /// How long a call waits for people who must agree, before the client gets a reference to come back
+    /// with; 45 s, below the usual patience of clients.
+    pub hold: Duration,
     /// How long the server may take to end once the client has left; 5 s.
     pub grace: Duration,
     /// How long outcomes may take to be recorded at the end; 10 s.
@@ -58,6 +61,7 @@ impl Default for Bounds {
             in_flight: 1024,
             queued_bytes: 8 << 20,
             default_timeout: Duration::from_secs(60),
+            hold: Duration::from_secs(45),
             grace: Duration::from_secs(5),
             outcome_grace: Duration::from_secs(10),
         }

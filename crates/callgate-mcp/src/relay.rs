@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::error::WrapError;
+use crate::holding::{Holding, Waited};
 use crate::ledger::Ledger;
 use crate::line::{Line, LineReader};
 use crate::notes::Notebook;
@@ -48,6 +49,9 @@ pub(crate) struct Relay {
     /// Calls that wait for the one before them to be decided.
     pub(crate) waiting: VecDeque<Box<Call>>,
     pub(crate) decisions: JoinSet<Judged>,
+    /// Calls that wait for people, and how their waiting ends.
+    pub(crate) holding: Holding,
+    pub(crate) waited: JoinSet<Waited>,
     pub(crate) outcomes: JoinSet<Result<(), (u64, String)>>,
     pub(crate) ledger: Ledger,
     pub(crate) notes: Notebook,
@@ -103,6 +107,8 @@ where
         pending: Pending::default(),
         waiting: VecDeque::new(),
         decisions: JoinSet::new(),
+        holding: Holding::default(),
+        waited: JoinSet::new(),
         outcomes: JoinSet::new(),
         ledger: Ledger::default(),
         notes: Notebook::new(notes),
@@ -154,6 +160,7 @@ impl Relay {
                 None => self.server_left(),
             },
             Some(judged) = self.decisions.join_next(), if !self.decisions.is_empty() => self.decided(judged),
+            Some(waited) = self.waited.join_next(), if !self.waited.is_empty() => self.waited(waited),
             Some(done) = self.outcomes.join_next(), if !self.outcomes.is_empty() => self.recorded(done),
             () = at(deadline), if deadline.is_some() => self.out_of_time(),
             () = at(ends_at), if ends_at.is_some() => self.grace_is_over(),
@@ -176,18 +183,25 @@ impl Relay {
     }
 
     fn is_over(&self) -> bool {
-        !self.server_here && self.decisions.is_empty() && self.waiting.is_empty()
+        !self.server_here && self.decisions.is_empty() && self.waiting.is_empty() && self.holding.is_empty()
+    }
+
+    /// Whether the client may still ask.
+    pub(crate) const fn client_here(&self) -> bool {
+        self.client_here && self.server_here
     }
 
     /// The client sends no more, but may still read: what it asked for is finished first.
     fn client_left(&mut self) {
         self.client_here = false;
+        self.give_up_held();
         self.ends_at = Some(self.after_grace());
     }
 
     /// The client reads no more either.
     fn client_gone(&mut self) {
         self.client_here = false;
+        self.give_up_held();
         self.upstream = None;
         self.ends_at = Some(self.after_grace());
     }
@@ -216,6 +230,7 @@ impl Relay {
 
     fn server_left(&mut self) {
         self.server_here = false;
+        self.give_up_held();
         self.upstream = None;
         self.ends_at = None;
         if self.client_here {

@@ -14,13 +14,17 @@ use callgate_core::name::Name;
 use callgate_core::request::{Agent, DEFAULT_TENANT};
 use callgate_gate::{Gate, GateOptions};
 use callgate_mcp::{WrapError, WrapOptions};
+use callgate_server::{Log, ServerOptions};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::oneshot;
 
 use crate::Outcome;
+use crate::commands::serve;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::judge::JudgeArgs;
 use crate::opening::Stop;
+use crate::remote::SOCKET;
 use crate::{files, judge, opening, output, span, stdio};
 
 /// Arguments of `callgate mcp`.
@@ -56,6 +60,9 @@ pub(crate) struct Args {
     /// How long a call may run unless policy says otherwise
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span::parse)]
     timeout: Duration,
+    /// How long a call waits for people who must agree, before it is answered with a reference to come back with
+    #[arg(long, value_name = "TIME", default_value = "45s", value_parser = span::parse)]
+    hold: Duration,
     #[command(flatten)]
     judge: JudgeArgs,
     /// The server's program and its arguments
@@ -82,11 +89,20 @@ async fn wrap(args: Args) -> Outcome {
     }
     announce(&gate, &options, &data);
     judge::warn_if_missing(&gate);
+    // People who must agree reach the gate through its socket, as under `callgate serve`.
+    let (leave, left) = oneshot::channel::<()>();
+    let desk = desk(&gate, &data, async move { drop(left.await) });
     let client_in =
         UntilTold { from: stdio::input(), told: Box::pin(async move { stop.told().await }), over: false };
     let notes = Arc::new(|text: &str| output::note(&format!("callgate: {text}")));
     let ended = callgate_mcp::wrap(Arc::clone(&gate), options, client_in, stdio::output(), notes).await;
     let trouble = gate.failure();
+    drop(leave);
+    if let Some(desk) = desk {
+        // It has nothing to finish that anybody waits for.
+        desk.abort();
+        let _ = files::clear_socket(&data.join(SOCKET));
+    }
     gate.close();
     match (ended, trouble) {
         (_, Some(trouble)) => Err(Failure::unavailable(trouble)),
@@ -95,6 +111,23 @@ async fn wrap(args: Args) -> Outcome {
         (Err(error @ WrapError::Unreported(_)), None) => Err(Failure::unavailable(error)),
         (Err(error), None) => Err(Failure::unexpected(error)),
     }
+}
+
+/// Answers on the socket in the data folder until told to leave.
+fn desk(
+    gate: &Arc<Gate>,
+    data: &Path,
+    left: impl Future<Output = ()> + Send + 'static,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let listener = serve::unix(&data.join(SOCKET))?;
+    let gate = Arc::clone(gate);
+    let options = ServerOptions { log: Log::new(output::note), ..ServerOptions::default() };
+    Some(tokio::spawn(async move {
+        // Without it the wrapper goes on; people then cannot answer, and held calls come back.
+        if let Err(error) = callgate_server::serve(gate, vec![listener], options, left).await {
+            output::warn(&error.to_string());
+        }
+    }))
 }
 
 fn announce(gate: &Gate, options: &WrapOptions, data: &Path) {
@@ -131,6 +164,7 @@ fn options(args: &Args) -> Result<WrapOptions, Failure> {
     options.session = optional("session", &args.session)?;
     options.environment = optional("environment", &args.environment)?;
     options.bounds.default_timeout = args.timeout;
+    options.bounds.hold = args.hold;
     Ok(options)
 }
 

@@ -119,7 +119,7 @@ async fn ended(gate: Arc<Gate>, mut stop: Stop) {
 }
 
 /// A socket for programs of the same user, who act for the operator; without it the gate serves all the same.
-fn unix(path: &Path) -> Option<Listener> {
+pub(crate) fn unix(path: &Path) -> Option<Listener> {
     let bound = files::clear_socket(path).and_then(|()| {
         let listener = UnixListener::bind(path);
         let listener =
