@@ -24,7 +24,9 @@ use crate::events::Places;
 use crate::listen::Entrance;
 use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
-use crate::{MODE_HEADER, admission, decide, events, keys, openapi, outcomes, policy, receipts, status};
+use crate::{
+    MODE_HEADER, admission, approvals, decide, events, keys, openapi, outcomes, policy, receipts, status,
+};
 
 /// What every request shares.
 #[derive(Debug)]
@@ -102,6 +104,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/outcomes", post(outcomes::report_outcome))
         .route("/api/v1/receipts/{id}", get(receipts::read_receipt))
         .route("/api/v1/checkpoint", get(receipts::read_checkpoint))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/approvals/suggestions", get(approvals::suggest))
+        .route("/api/v1/approvals/{id}", get(approvals::read))
+        .route("/api/v1/approvals/{id}/approve", post(approvals::approve))
+        .route("/api/v1/approvals/{id}/reject", post(approvals::reject))
+        .route("/api/v1/approvals/{id}/comment", post(approvals::comment))
+        .route("/api/v1/approvals/{id}/delegate", post(approvals::delegate))
+        .route("/api/v1/standing-approvals", get(approvals::list_standing))
+        .route("/api/v1/standing-approvals/{id}/revoke", post(approvals::revoke))
         .route("/api/v1/events", get(events::subscribe))
         .route("/api/v1/policy/simulate", post(policy::simulate))
         .route("/api/v1/policy/snapshots", get(policy::list).post(policy::stage))
@@ -138,6 +149,7 @@ pub(crate) async fn answer(
         Err(problem) => Ok(problem.into_response()),
         Ok(()) => {
             request.extensions_mut().insert(entrance);
+            let span = span.saturating_add(approvals::waits(&request));
             tokio::time::timeout(span, router.call(request)).await.map(|Ok(response)| response)
         }
     };

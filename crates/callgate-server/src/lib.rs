@@ -9,6 +9,7 @@
 
 mod admission;
 mod app;
+mod approvals;
 mod body;
 mod credential;
 mod decide;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{decide, events, keys, outcomes, policy, receipts, status, wire};
+use crate::{approvals, decide, events, keys, outcomes, policy, receipts, status, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,15 @@ use crate::{decide, events, keys, outcomes, policy, receipts, status, wire};
         decide::decide,
         decide::decide_batch,
         outcomes::report_outcome,
+        approvals::list,
+        approvals::suggest,
+        approvals::read,
+        approvals::approve,
+        approvals::reject,
+        approvals::comment,
+        approvals::delegate,
+        approvals::list_standing,
+        approvals::revoke,
         receipts::read_receipt,
         receipts::read_checkpoint,
         events::subscribe,
@@ -52,6 +61,7 @@ use crate::{decide, events, keys, outcomes, policy, receipts, status, wire};
     tags(
         (name = "decisions", description = "May this action run?"),
         (name = "outcomes", description = "What became of it"),
+        (name = "approvals", description = "What waits for people, and what they say"),
         (name = "evidence", description = "Receipts, proofs, checkpoints"),
         (name = "events", description = "What happens at the gate, as it happens"),
         (name = "policy", description = "What decides: simulate, keep, publish, roll back, try; a person's key"),

@@ -4,11 +4,20 @@
 //! names, amounts). They must accept and give what it accepts and gives; tests hold them against it. A field
 //! without a value is absent; the gate reads null as that, and never gives it.
 
+mod approvals;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+pub use approvals::{
+    ApprovalComment, ApprovalDelegation, ApprovalDetail, ApprovalItem, ApprovalList, ApprovalRule,
+    ApprovalStatus, ApprovalVote, ApproveBody, Asker, CommentBody, DelegateBody, Earlier, ItemStage,
+    RejectBody, RevokeBody, Similar, SoFar, StandingBody, StandingItem, StandingList, StandingStatus,
+    SuggestionEvidence, SuggestionItem, SuggestionList,
+};
 
 /// What an agent asks. `agent` and one of `tool`, `topic` and `session.function` are required.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -3,7 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, decide, demo, diff, explain, keys, log, mcp, release, serve, simulate, test,
+    approvals, check, completions, decide, demo, diff, explain, keys, log, mcp, release, serve, simulate,
+    test,
 };
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Rollout(release::RolloutArgs),
     /// Say whose decisions bind, and whose are only recorded
     Mode(release::ModeArgs),
+    /// See what waits for people, and decide on it
+    Approvals(approvals::Args),
     /// Read, verify and replay the log
     Log(log::Args),
     /// Make, list and revoke the keys of agents
@@ -80,6 +83,7 @@ impl Command {
             Self::Rollback(args) => release::rollback(&args),
             Self::Rollout(args) => release::rollout(args),
             Self::Mode(args) => release::mode(&args),
+            Self::Approvals(args) => approvals::run(args),
             Self::Log(args) => log::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),

@@ -305,6 +305,11 @@ impl Gate {
         if let Some(names) = &mut fixed {
             names.sort_unstable();
             names.dedup();
+            if names.is_empty() && !request.args.is_empty() {
+                return invalid(
+                    "`fixed`: name at least one argument; leave it out to fix all of them".to_owned(),
+                );
+            }
             if names.len() > MAX_FIXED {
                 return invalid(format!("`fixed`: name at most {MAX_FIXED} arguments"));
             }

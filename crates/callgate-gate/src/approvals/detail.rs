@@ -24,7 +24,6 @@ const SIMILAR: usize = 5;
 #[derive(Debug, Clone, Serialize)]
 pub struct ApprovalDetail {
     /// What the list shows.
-    #[serde(flatten)]
     pub approval: ApprovalView,
     /// The request as it was decided, secrets masked; absent when it was erased.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,8 @@ pub struct ApprovalFilter {
 fn may_see(who: &Credential, tenant: &str, agent: &str) -> bool {
     match who {
         Credential::Agent { agent: own, tenant: of, .. } => own == agent && of == tenant,
+        // An enforcement point has a person's key and decides nothing.
+        Credential::Person { roles, .. } if roles.iter().all(|role| role == "point") => false,
         other => Reviewer::of(other).is_some_and(|person| person.looks_after(tenant)),
     }
 }

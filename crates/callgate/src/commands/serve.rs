@@ -23,6 +23,8 @@ use crate::{files, judge, opening, span, webhooks};
 
 /// How often the store's health is looked at.
 const PULSE: Duration = Duration::from_millis(100);
+/// How often approvals are looked at that nobody decided in time.
+const EXPIRY: Duration = Duration::from_secs(2);
 /// How long a changed bundle must stay the same before it is taken.
 const SETTLING: Duration = Duration::from_millis(500);
 
@@ -85,8 +87,10 @@ async fn serve(args: Args, data: &Path) -> Outcome {
     let gate = opened.gate;
     let outbox = webhooks::start(&gate, addressees).await?;
     let reloading = args.bundle.map(|dir| tokio::spawn(reload(Arc::clone(&gate), dir, args.reload)));
+    let expiring = tokio::spawn(expire(Arc::clone(&gate)));
     let until = ended(Arc::clone(&gate), stop);
     let served = callgate_server::serve(Arc::clone(&gate), listeners, options, until).await;
+    expiring.abort();
     if let Some(reloading) = reloading {
         reloading.abort();
     }
@@ -101,6 +105,15 @@ async fn serve(args: Args, data: &Path) -> Outcome {
             output::note("stopped");
             Ok(Exit::Ok)
         }
+    }
+}
+
+/// Writes down the approvals that nobody decided in time, so that whoever listens hears of it.
+async fn expire(gate: Arc<Gate>) {
+    loop {
+        tokio::time::sleep(EXPIRY).await;
+        // What cannot be recorded now is met again; the store's health is looked at elsewhere.
+        let _met_again = gate.expire_approvals().await;
     }
 }
 
