@@ -22,5 +22,6 @@ mod mcp;
 mod printed;
 mod program;
 mod serving;
+mod simulating;
 mod testing;
 mod webhooks;

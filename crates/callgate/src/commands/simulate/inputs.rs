@@ -117,7 +117,10 @@ fn basis_points(text: &str) -> Result<u64, String> {
     let wrong = || "write a percentage such as `5` or `0.25`".to_owned();
     let (whole, rest) =
         text.trim_end_matches('%').split_once('.').unwrap_or((text.trim_end_matches('%'), ""));
-    if rest.len() > 2 || !(whole.to_owned() + rest).bytes().all(|digit| digit.is_ascii_digit()) {
+    if whole.is_empty()
+        || rest.len() > 2
+        || !(whole.to_owned() + rest).bytes().all(|digit| digit.is_ascii_digit())
+    {
         return Err(wrong());
     }
     let number: u64 = format!("{whole}{rest:0<2}").parse().map_err(|_| wrong())?;

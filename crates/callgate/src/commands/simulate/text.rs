@@ -71,7 +71,7 @@ const NUMBER: usize = 11;
 fn column(decision: Decision) -> &'static str {
     match decision {
         Decision::Allow => "ALLOW",
-        Decision::AllowWithConstraints => "CONSTRAINED",
+        Decision::AllowWithConstraints => "CONSTRAINT",
         Decision::Throttle => "THROTTLE",
         Decision::RequireApproval => "APPROVAL",
         Decision::Deny => "DENY",
@@ -109,6 +109,7 @@ fn shares(report: &Report, paint: Paint, out: &mut Vec<String>) {
     }
     let totals = &report.totals;
     let share = |bp: u64| percent(u32::try_from(bp).unwrap_or(u32::MAX));
+    out.push(String::new());
     let mut line = |name: &str, count: u64, share: String| {
         let text = format!("{name:<30}{count:>10}  {share}");
         out.push(if count > 0 && name != "the same" {
@@ -117,7 +118,7 @@ fn shares(report: &Report, paint: Paint, out: &mut Vec<String>) {
             text.trim_end().to_owned()
         });
     };
-    line("\nmore permissive", totals.loosened, share(totals.loosened_bp));
+    line("more permissive", totals.loosened, share(totals.loosened_bp));
     line("stricter", totals.tightened, share(totals.tightened_bp));
     line("other constraints", totals.constraints_changed, String::new());
     if totals.would_changed > 0 {
@@ -167,12 +168,12 @@ fn volume(what: &str, volume: &Volume, paint: Paint, out: &mut Vec<String>) {
     }
     out.push(format!("\n{}", paint.bold(what)));
     out.push(format!("  {} before, {} now, {} of them new", volume.was, volume.now, volume.newly));
-    let busiest = volume
-        .busiest
-        .as_ref()
-        .map(|busiest| format!("; most in the hour from {}: {}", moment(busiest.from_ms), busiest.count));
-    let hours = counted(volume.hours, "hour");
-    out.push(format!("  {} new an hour over {hours}{}", volume.newly_per_hour, busiest.unwrap_or_default()));
+    if volume.newly > 0 {
+        out.push(format!("  {} new an hour over {}", volume.newly_per_hour, counted(volume.hours, "hour")));
+    }
+    if let Some(busiest) = &volume.busiest {
+        out.push(format!("  {} of them in the hour from {}", busiest.count, moment(busiest.from_ms)));
+    }
 }
 
 fn not_evaluated(report: &Report, paint: Paint, out: &mut Vec<String>) {
