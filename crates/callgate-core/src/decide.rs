@@ -136,7 +136,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     let advance = ruling.advance.filter(|_| settled.decision.permits());
     let effects = DecisionDelta {
         advance,
-        approval,
+        approval: approval.map(Box::new),
         nonce: nonce_use(snapshot, &request, facts),
         open_until_ms: settled.decision.permits().then(|| add(facts.now_ms, OPEN_MS)),
         key: Some(SessionKey::of(&request)),

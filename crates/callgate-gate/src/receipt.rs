@@ -80,7 +80,7 @@ impl Letterhead {
             receipt: None,
             stages: terms.stages.iter().map(stage).collect(),
         });
-        let (approval, grant) = by_approval(approval, decided.effects.approval.as_ref());
+        let (approval, grant) = by_approval(approval, decided.effects.approval.as_deref());
         let predicate = Decision {
             action: action(request, binding.salt),
             agent,

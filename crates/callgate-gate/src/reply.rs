@@ -249,7 +249,7 @@ fn approvals(
     index: Option<u64>,
     now_ms: i64,
 ) -> (Option<ApprovalReply>, Option<GrantReply>) {
-    let (terms, delta) = (decided.settled.approval.as_ref(), decided.effects.approval.as_ref());
+    let (terms, delta) = (decided.settled.approval.as_ref(), decided.effects.approval.as_deref());
     let waits = |id| terms.map(|terms| ApprovalReply::new(terms, id, now_ms));
     let grant = |approval: u64, by: &[String], standing: Option<u64>| GrantReply {
         approval: approval_id(approval),

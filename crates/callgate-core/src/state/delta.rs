@@ -188,7 +188,7 @@ pub struct DecisionDelta {
     pub advance: Option<Position>,
     /// What it does with the approvals of its action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<ApprovalDelta>,
+    pub approval: Option<Box<ApprovalDelta>>,
     /// Whether the policy of the gate's own actions decided.
     #[serde(default, skip_serializing_if = "is_false")]
     pub control: bool,

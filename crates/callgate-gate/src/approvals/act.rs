@@ -53,10 +53,15 @@ pub struct StandingAsk {
     pub uses: Option<u64>,
 }
 
+/// What is done, what else its receipt says, and what it changes.
+type Prepared = (&'static str, Details, Change);
+/// What a receipt about the gate says.
+type Details = Vec<(&'static str, String)>;
+
 /// Something to be recorded, and whose session a comment belongs to.
 struct Act {
     operation: &'static str,
-    details: Vec<(&'static str, String)>,
+    details: Details,
     change: Change,
     key: SessionKey,
 }
@@ -215,11 +220,7 @@ impl Gate {
         id: u64,
         who: &Credential,
         comment: Option<&str>,
-        prepare: impl Fn(
-            &Approval,
-            &Reviewer<'_>,
-            &State,
-        ) -> Result<(&'static str, Vec<(&'static str, String)>, Change), Refusal>,
+        prepare: impl Fn(&Approval, &Reviewer<'_>, &State) -> Result<Prepared, Refusal>,
     ) -> Result<ApprovalView, ApprovalError> {
         let person = Reviewer::of(who).ok_or(Refusal::Agent)?;
         for _ in 0..MAX_ATTEMPTS {
@@ -338,11 +339,7 @@ fn prepared(
     person: &Reviewer<'_>,
     state: &State,
     now_ms: i64,
-    prepare: &impl Fn(
-        &Approval,
-        &Reviewer<'_>,
-        &State,
-    ) -> Result<(&'static str, Vec<(&'static str, String)>, Change), Refusal>,
+    prepare: &impl Fn(&Approval, &Reviewer<'_>, &State) -> Result<Prepared, Refusal>,
 ) -> Result<Act, ApprovalError> {
     let status = approval.status_at(now_ms);
     let (operation, said, change) = prepare_open(approval, person, state, status, prepare)?;
@@ -353,7 +350,7 @@ fn prepared(
 }
 
 /// What every receipt about an approval says: names, never arguments.
-pub(super) fn about(approval: &Approval) -> Vec<(&'static str, String)> {
+pub(super) fn about(approval: &Approval) -> Details {
     let (key, hold) = (&approval.key, &approval.hold);
     let mut details = vec![
         ("action", hold.action.clone()),
@@ -372,12 +369,8 @@ fn prepare_open(
     person: &Reviewer<'_>,
     state: &State,
     status: Status,
-    prepare: &impl Fn(
-        &Approval,
-        &Reviewer<'_>,
-        &State,
-    ) -> Result<(&'static str, Vec<(&'static str, String)>, Change), Refusal>,
-) -> Result<(&'static str, Vec<(&'static str, String)>, Change), ApprovalError> {
+    prepare: &impl Fn(&Approval, &Reviewer<'_>, &State) -> Result<Prepared, Refusal>,
+) -> Result<Prepared, ApprovalError> {
     if status != Status::Open {
         return Err(ApprovalError::Closed { id: approval_id(approval.id), status: status.as_str() });
     }

@@ -57,7 +57,7 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
                 ("tenant", key.tenant.clone()),
             ],
         ),
-        Change::Decision(decision) => return decision.approval.as_ref().and_then(held_or_used),
+        Change::Decision(decision) => return decision.approval.as_deref().and_then(held_or_used),
         Change::ApprovalVoted(vote) if !vote.approve => (Kind::ApprovalRejected, approval(vote.approval)),
         Change::ApprovalVoted(vote) if vote.grants => (Kind::ApprovalGranted, approval(vote.approval)),
         Change::ApprovalDelegated(delegation) => {
