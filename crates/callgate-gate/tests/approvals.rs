@@ -1,12 +1,6 @@
 //! Approvals at the gate: a grant is used once, by the call it was given for, and by no other.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "a test stops at what it cannot do"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 mod common;
 

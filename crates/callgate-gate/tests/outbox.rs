@@ -1,5 +1,10 @@
 //! The outbox: in order, until it is taken, across failures of the receiver, the disk and the gate.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it cannot do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
 
 mod common;
 

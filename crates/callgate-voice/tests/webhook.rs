@@ -1,5 +1,5 @@
 //! Webhooks against a real socket that answers well and badly.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at what it cannot read")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -134,7 +134,7 @@ fn holder(args: &Create) -> Result<Holder, Failure> {
     match (agent.clone(), person.clone()) {
         (_, Some(person)) => Ok(Holder::Person {
             person,
-            public_key: public_key.as_ref().map(pem).transpose()?,
+            public_key: public_key.as_deref().map(pem).transpose()?,
             roles: role.iter().cloned().collect(),
             tenant: tenant.clone(),
         }),
@@ -148,7 +148,7 @@ fn holder(args: &Create) -> Result<Holder, Failure> {
     }
 }
 
-fn pem(path: &PathBuf) -> Result<String, Failure> {
+fn pem(path: &Path) -> Result<String, Failure> {
     let key = files::read_key(path)?;
     key.to_spki_pem().map_err(Failure::unexpected)
 }
