@@ -19,8 +19,6 @@ use crate::relay::Relay;
 
 /// The word for an approval that people have not decided.
 const OPEN: &str = "open";
-/// How often a client hears that its call still waits.
-const TELL: Duration = Duration::from_secs(5);
 
 /// A call that waits for people.
 pub(crate) struct Held {
@@ -57,12 +55,13 @@ impl Relay {
         };
         let key = call.id.key().to_owned();
         let (gate, credential) = (self.gate.clone(), self.options.credential.clone());
-        let teller = Teller::of(&call, id, span);
+        let tell = self.options.bounds.progress;
+        let teller = Teller::of(&call, id, span, tell);
         let (out, waited) = (self.client.clone(), key.clone());
         let waiting = self.waited.spawn(async move {
             let mut round = 0u64;
             loop {
-                let next = Instant::now().checked_add(TELL).unwrap_or(until).min(until);
+                let next = Instant::now().checked_add(tell).unwrap_or(until).min(until);
                 let open = match gate.await_approval(id, &credential, next).await {
                     Ok(view) => view.status == OPEN,
                     // It is asked about again, and the gate says what is the matter.
@@ -117,16 +116,16 @@ struct Teller {
     /// The client's own token, as JSON.
     token: String,
     approval: u64,
-    rounds: u64,
+    rounds: u128,
 }
 
 impl Teller {
-    fn of(call: &Call, approval: u64, span: Duration) -> Option<Self> {
+    fn of(call: &Call, approval: u64, span: Duration, tell: Duration) -> Option<Self> {
         let token = call.progress_token()?;
         if !matches!(token, Value::Str(_) | Value::Int(_)) {
             return None;
         }
-        let rounds = span.as_secs().checked_div(TELL.as_secs()).unwrap_or(0).max(1);
+        let rounds = span.as_millis().checked_div(tell.as_millis()).unwrap_or(0).max(1);
         Some(Self { token: token.canonical(), approval, rounds })
     }
 

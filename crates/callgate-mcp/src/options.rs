@@ -48,6 +48,8 @@ pub struct Bounds {
     /// How long a call waits for people who must agree, before the client gets a reference to come back
     /// with; 45 s, below the usual patience of clients.
     pub hold: Duration,
+    /// How often a client that gave a progress token hears that its call still waits; 5 s.
+    pub progress: Duration,
     /// How long the server may take to end once the client has left; 5 s.
     pub grace: Duration,
     /// How long outcomes may take to be recorded at the end; 10 s.
@@ -62,6 +64,7 @@ impl Default for Bounds {
             queued_bytes: 8 << 20,
             default_timeout: Duration::from_secs(60),
             hold: Duration::from_secs(45),
+            progress: Duration::from_secs(5),
             grace: Duration::from_secs(5),
             outcome_grace: Duration::from_secs(10),
         }

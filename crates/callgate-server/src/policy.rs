@@ -294,7 +294,7 @@ struct StageBody {
     post,
     path = "/api/v1/policy/snapshots",
     tag = "policy",
-    request_body = wire_policy::Stage,
+    request_body = wire_policy::NewSnapshot,
     responses(
         (status = 200, description = "The snapshot as it is kept", body = Object),
         (status = 400, description = "The body is no bundle", body = wire::Problem, content_type = "application/problem+json"),
@@ -478,7 +478,7 @@ struct StopBody {
     post,
     path = "/api/v1/policy/rollout/stop",
     tag = "policy",
-    request_body = wire_policy::Stop,
+    request_body = wire_policy::StopRollout,
     responses(
         (status = 200, description = "Nothing is tried any more", body = Object),
         (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
@@ -521,7 +521,7 @@ pub(crate) async fn mode(State(app): State<Arc<App>>, Caller(who): Caller) -> Re
     post,
     path = "/api/v1/policy/mode",
     tag = "policy",
-    request_body = wire_policy::Mode,
+    request_body = wire_policy::SetMode,
     responses(
         (status = 200, description = "`{\"changed\": …, \"monitored\": […]}`", body = Object),
         (status = 400, description = "The body is not one", body = wire::Problem, content_type = "application/problem+json"),
@@ -565,7 +565,7 @@ pub(crate) async fn points(State(app): State<Arc<App>>, Caller(who): Caller) -> 
     post,
     path = "/api/v1/enforcement-points",
     tag = "policy",
-    request_body = wire_policy::Point,
+    request_body = wire_policy::Acknowledgement,
     responses(
         (status = 200, description = "The point as it is known", body = Object),
         (status = 400, description = "The body is not one", body = wire::Problem, content_type = "application/problem+json"),

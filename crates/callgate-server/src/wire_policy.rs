@@ -30,7 +30,7 @@ pub struct Simulate {
     /// Recorded decisions, all of them if empty: the answer is a report. Of a kept snapshot and all
     /// decisions, the gate keeps how it came out, which publishing asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<History>,
+    pub history: Option<RecordedHistory>,
     /// Requests, compared with the snapshot in force: the answer is a report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -40,7 +40,7 @@ pub struct Simulate {
 /// Which recorded decisions are decided again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct History {
+pub struct RecordedHistory {
     /// Not before this time, milliseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<i64>,
@@ -88,7 +88,7 @@ pub struct Bundle {
 /// A bundle that is to be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Stage {
+pub struct NewSnapshot {
     /// The bundle.
     pub bundle: Bundle,
     /// The version it gets, such as `v42`, above every earlier one; the next one if absent.
@@ -195,7 +195,7 @@ pub struct Rollout {
 /// Why something ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Stop {
+pub struct StopRollout {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -204,7 +204,7 @@ pub struct Stop {
 /// Sets whether decisions bind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Mode {
+pub struct SetMode {
     /// `true`: decisions are only recorded; `false`: they bind.
     pub monitor: bool,
     /// One agent's; everybody's if absent.
@@ -221,7 +221,7 @@ pub struct Mode {
 /// What an enforcement point says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Point {
+pub struct Acknowledgement {
     /// Its name.
     pub id: String,
     /// The constraints it can enforce.

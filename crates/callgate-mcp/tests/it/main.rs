@@ -11,6 +11,7 @@
 
 mod deciding;
 mod enforcing;
+mod holding;
 mod hostile;
 mod listing;
 mod passing;

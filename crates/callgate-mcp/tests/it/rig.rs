@@ -64,6 +64,7 @@ pub(crate) fn options() -> WrapOptions {
     let mut options = WrapOptions::new(name("files"), agent, name("default"), "none".into(), Vec::new());
     options.session = Some(name("s1"));
     options.bounds.grace = Duration::from_millis(300);
+    options.bounds.hold = Duration::ZERO;
     options
 }
 

@@ -256,7 +256,8 @@ impl Answer {
                 .filter_map(|one| text(&one["code"]))
                 .filter(|code| code != "ALLOW")
                 .collect(),
-            reviewers: texts(&reply["approval"]["reviewers"]),
+            reviewers: texts(&reply["approval"]["reviewers"])
+                .or_else(|| texts(&reply["approval"]["stages"][0]["reviewers"])),
         }
     }
 }

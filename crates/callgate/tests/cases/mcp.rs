@@ -101,6 +101,7 @@ fn options(request: &Request) -> WrapOptions {
     let tenant = name(&get("tenant")).unwrap_or_else(|| Name::new("default").unwrap());
     let server = name(&get("tool")["server"]).unwrap();
     let mut options = WrapOptions::new(server, agent, tenant, "unused".into(), Vec::new());
+    options.bounds.hold = std::time::Duration::ZERO;
     options.session = name(&get("session")["id"]);
     options.environment = name(&get("environment"));
     options

@@ -244,7 +244,9 @@ fn receipt(place: &Place, index: u64) -> Result<StoredReceipt, Failure> {
 
 fn arguments(place: &Place, server: &Server) -> Vec<OsString> {
     let mut args: Vec<OsString> =
-        ["mcp", "--server", "files", "--agent", "demo-agent", "--bundle"].map(Into::into).into();
+        ["mcp", "--hold", "1ms", "--server", "files", "--agent", "demo-agent", "--bundle"]
+            .map(Into::into)
+            .into();
     args.extend([place.bundle.clone().into(), "--data".into(), place.data.clone().into(), "--".into()]);
     args.push(server.program.clone());
     args.extend(server.args.iter().cloned());
