@@ -115,20 +115,25 @@ fn cpu() -> f64 {
     text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
+/// Runs `work` and says how long this thread ran for it, in seconds.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let before = cpu();
+    let out = work();
+    (out, cpu() - before)
+}
+
 /// Everything, from the files, on this thread.
 fn offline(folder: &Path, candidate: &Arc<Snapshot>) -> (callgate_gate::simulate::Report, f64) {
     let Ok(fs) = ReadOnlyFs::new(folder) else { panic!("no log") };
     let fs: Arc<dyn Fs> = Arc::new(fs);
     let Ok(keyring) = Keyring::open(Arc::clone(&fs), Arc::new(OsRandom)) else { panic!("no key ring") };
-    let before = cpu();
-    let (report, _) = nanos(|| {
+    timed(|| {
         let plan = Plan::new(Arc::clone(candidate));
         let mut simulation = Simulation::new(plan, Library::default(), true);
         let mut reader = LogReader::new(fs);
         while reader.visit(|receipt| simulation.push(receipt, &keyring)).is_ok_and(|more| more) {}
         simulation.finish()
-    });
-    (report, cpu() - before)
+    })
 }
 
 /// Where the time of one decision goes, each part alone over the same receipts.
@@ -137,7 +142,7 @@ fn parts(folder: &Path, candidate: &Snapshot) {
     let fs: Arc<dyn Fs> = Arc::new(fs);
     let Ok(keyring) = Keyring::open(Arc::clone(&fs), Arc::new(OsRandom)) else { panic!("no key ring") };
     let mut receipts: Vec<StoredReceipt> = Vec::new();
-    let (count, took) = nanos(|| {
+    let (count, took) = timed(|| {
         let mut reader = LogReader::new(Arc::clone(&fs));
         let mut count = 0;
         while reader.visit(|receipt| count += receipt.payload.len().min(1)).is_ok_and(|more| more) {}
@@ -150,43 +155,43 @@ fn parts(folder: &Path, candidate: &Snapshot) {
             break;
         }
     }
-    row("  of that: read segments, check sectors", count, took as f64 / 1e9);
+    row("  of that: read segments, check sectors", count, took);
     receipts.retain(|receipt| receipt.delta.starts_with(br#"{"change":{"kind":"decision","#));
     let count = receipts.len();
     let bytes: usize = receipts.iter().map(|r| r.payload.len()).sum();
     let (hashes, took) =
-        nanos(|| receipts.iter().map(|r| sha256(&r.payload).into_bytes()).collect::<Vec<_>>());
-    row(&format!("  of that: SHA-256 of the payload ({} bytes)", bytes / count), count, took as f64 / 1e9);
+        timed(|| receipts.iter().map(|r| sha256(&r.payload).into_bytes()).collect::<Vec<_>>());
+    row(&format!("  of that: SHA-256 of the payload ({} bytes)", bytes / count), count, took);
     let slots = || receipts.iter().filter_map(|r| SealedHeader::read(&r.attachment[1..])).map(|h| h.slot);
-    let (keys, took) = nanos(|| slots().map(|slot| keyring.slot_key(slot)).collect::<Vec<_>>());
-    row("  of that: read the key", count, took as f64 / 1e9);
-    let (plain, took) = nanos(|| {
+    let (keys, took) = timed(|| slots().map(|slot| keyring.slot_key(slot)).collect::<Vec<_>>());
+    row("  of that: read the key", count, took);
+    let (plain, took) = timed(|| {
         let sealed = receipts.iter().zip(&hashes).zip(keys);
         let open = sealed.filter_map(|((r, hash), key)| unseal(&key.ok()??, hash, &r.attachment[1..]).ok());
         open.collect::<Vec<_>>()
     });
     let bytes: usize = plain.iter().map(|plain| plain.len()).sum();
-    row(&format!("  of that: unseal ({} bytes)", bytes / count), count, took as f64 / 1e9);
+    row(&format!("  of that: unseal ({} bytes)", bytes / count), count, took);
     let split = |plain: &[u8]| {
         let length = u32::from_be_bytes([plain[33], plain[34], plain[35], plain[36]]);
         37 + usize::try_from(length).unwrap_or(0)
     };
-    let (requests, took) = nanos(|| {
+    let (requests, took) = timed(|| {
         let texts = plain.iter().map(|plain| &plain[37..split(plain)]);
         texts.filter_map(|text| Request::parse(text, &Limits::REQUEST).ok()).collect::<Vec<_>>()
     });
-    row("  of that: parse the request", count, took as f64 / 1e9);
-    let (facts, took) = nanos(|| {
+    row("  of that: parse the request", count, took);
+    let (facts, took) = timed(|| {
         let texts = plain.iter().map(|plain| &plain[split(plain)..]);
         texts.filter_map(|text| serde_json::from_slice::<Facts>(text).ok()).collect::<Vec<_>>()
     });
-    row("  of that: parse the facts", count, took as f64 / 1e9);
-    let (_, took) = nanos(|| {
+    row("  of that: parse the facts", count, took);
+    let (_, took) = timed(|| {
         for (request, facts) in requests.into_iter().zip(&facts) {
             std::hint::black_box(decide(candidate, Ask::Request(Box::new(request)), facts));
         }
     });
-    row("  of that: decide", count, took as f64 / 1e9);
+    row("  of that: decide", count, took);
 }
 
 pub(crate) fn run() {
@@ -222,7 +227,7 @@ pub(crate) fn run() {
         runtime.block_on(gate.simulate(input, Box::new(|_, _| {})))
     });
     assert!(report.is_ok(), "{report:?}");
-    row("the same inside the running gate", decisions, took as f64 / 1e9);
+    row("the same inside the running gate, by the clock", decisions, took as f64 / 1e9);
     parts(folder.path(), &other);
     println!("load average after: {}", load());
     gate.close();
