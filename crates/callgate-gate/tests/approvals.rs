@@ -103,6 +103,7 @@ async fn grant(gate: &Gate, call: &Call) -> u64 {
 /// Replays the whole log, and holds what it folds to against the gate's own view.
 fn replays(gate: &Gate, world: &World) {
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("a key ring");
+    common::flips_nothing_of_its_own(gate, &keyring);
     let mut replay = Replay::new();
     for receipt in gate.scan() {
         let receipt = receipt.expect("readable");

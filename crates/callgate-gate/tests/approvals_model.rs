@@ -266,6 +266,7 @@ fn given(reference: &mut Reference, views: &[StandingView]) {
 fn verify(gate: &Gate, world: &World, asks: &Asks) -> u64 {
     let asks = asks.lock().expect("a lock");
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("a key ring");
+    common::flips_nothing_of_its_own(gate, &keyring);
     let (mut replay, mut reference) = (Replay::new(), Reference::default());
     let filter = ApprovalFilter { include_resolved: true, ..ApprovalFilter::default() };
     given(&mut reference, &gate.standing_approvals(&filter, &Credential::Local));

@@ -15,13 +15,12 @@ use std::sync::Arc;
 
 use callgate_core::state::SessionKey;
 use callgate_gate::replay::{Replay, Replayed};
-use callgate_gate::simulate::{Filter, Library, Plan, Reason, Simulation};
 use callgate_gate::{Asked, Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_log::{Body, Statement};
 use callgate_policy::Bundle;
 use callgate_store::sim::Faults;
 use callgate_store::{Keyring, OsRandom};
-use common::{NOW, World, ask, bundle, code};
+use common::{NOW, World, ask, bundle, code, flips_nothing_of_its_own};
 use proptest::prelude::*;
 
 const TOOLS: &str = r#"{"tools": [
@@ -91,23 +90,6 @@ fn replays(world: &World, gate: &Gate) -> usize {
         }
     }
     decisions
-}
-
-/// Every snapshot decides what it had decided as it did, with the answers it had; only what was erased is
-/// not decided again.
-fn flips_nothing_of_its_own(gate: &Gate, keyring: &Keyring) {
-    let mut library = Library::read(gate.scan()).expect("snapshots");
-    for number in 1u64.. {
-        let version = format!("v{number}");
-        let Ok(candidate) = library.get(&version) else { break };
-        let filter = Filter { snapshot: Some(version), ..Filter::default() };
-        let plan = Plan { filter, ..Plan::new(candidate) };
-        let mut simulation = Simulation::new(plan, Library::default(), true);
-        gate.scan().for_each(|receipt| simulation.push(receipt.expect("readable").view(), keyring));
-        let report = simulation.finish();
-        assert_eq!(report.totals.same, report.totals.evaluated, "{report:?}");
-        assert!(report.not_evaluated.iter().all(|one| one.reason == Reason::Erased), "{report:?}");
-    }
 }
 
 /// What each activation says of the history it found.

@@ -53,6 +53,7 @@ async fn what_is_only_monitored_runs_and_its_receipt_says_what_enforcement_would
     assert!(refused.permit.is_none(), "what guards the gate is never lifted");
     gate.close();
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
+    common::flips_nothing_of_its_own(&gate, &keyring);
     let mut replay = Replay::new();
     let mut same = 0;
     for receipt in gate.scan() {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_gate::clock::ManualClock;
+use callgate_gate::simulate::{Filter, Library, Plan, Reason, Simulation};
 use callgate_gate::{Asked, Credential, Decided, Gate, GateOptions, OpenError};
 use callgate_policy::Bundle;
 use callgate_store::sim::{Faults, SimFs};
-use callgate_store::{Fs, OsRandom};
+use callgate_store::{Fs, Keyring, OsRandom};
 
 pub const NOW: i64 = 1_750_000_000_000;
 
@@ -104,4 +105,21 @@ pub fn fail_syncs(world: &World) {
     let mut faults = Faults::default();
     faults.fail_sync_at = Some(next);
     world.fs.set_faults(faults);
+}
+
+/// Every snapshot decides what it had decided as it did, with the facts it had; only what was erased is
+/// not decided again.
+pub fn flips_nothing_of_its_own(gate: &Gate, keyring: &Keyring) {
+    let mut library = Library::read(gate.scan()).expect("snapshots");
+    for number in 1u64.. {
+        let version = format!("v{number}");
+        let Ok(candidate) = library.get(&version) else { break };
+        let filter = Filter { snapshot: Some(version), ..Filter::default() };
+        let plan = Plan { filter, ..Plan::new(candidate) };
+        let mut simulation = Simulation::new(plan, Library::default(), true);
+        gate.scan().for_each(|receipt| simulation.push(receipt.expect("readable").view(), keyring));
+        let report = simulation.finish();
+        assert_eq!(report.totals.same, report.totals.evaluated, "{report:?}");
+        assert!(report.not_evaluated.iter().all(|one| one.reason == Reason::Erased), "{report:?}");
+    }
 }
