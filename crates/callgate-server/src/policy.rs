@@ -38,7 +38,11 @@ fn bad(detail: impl Into<String>) -> Problem {
 /// Reads a body strictly: no repeated keys, no unknown ones.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], app: &App) -> Result<T, Problem> {
     let limits = callgate_core::json::Limits { bytes: app.limits.policy_bytes, ..*app.gate.limits() };
-    callgate_core::json::parse(body, &limits).map_err(|e| bad(e.to_string()))?;
+    let value = callgate_core::json::parse(body, &limits).map_err(|e| bad(e.to_string()))?;
+    // The typed reader takes a list for an object with its fields in order.
+    if value.as_map().is_none() {
+        return Err(bad("write an object, such as `{}`"));
+    }
     serde_json::from_slice(body).map_err(|e| bad(e.to_string()))
 }
 

@@ -41,7 +41,9 @@ fn may_see(who: &Credential, tenant: &str, agent: &str) -> bool {
     match who {
         Credential::Agent { agent: own, tenant: of, .. } => own == agent && of == tenant,
         // An enforcement point has a person's key and decides nothing.
-        Credential::Person { roles, .. } if roles.iter().all(|role| role == "point") => false,
+        Credential::Person { roles, .. } if roles.iter().any(|role| role == "point") && roles.len() == 1 => {
+            false
+        }
         other => Reviewer::of(other).is_some_and(|person| person.looks_after(tenant)),
     }
 }

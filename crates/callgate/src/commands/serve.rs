@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// How often the bundle is read again
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::parse)]
     reload: Duration,
+    /// The folder of the policy over the gate's own actions; the one in the log, else the default, if left out
+    #[arg(long, value_name = "DIR")]
+    control: Option<PathBuf>,
     /// Start once although the log's very end is damaged, and lose what was there
     #[arg(long)]
     discard_damaged_tail: bool,
@@ -72,6 +75,7 @@ async fn serve(args: Args, data: &Path) -> Outcome {
     let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
     let gate_options = GateOptions {
         discard_damaged_tail: args.discard_damaged_tail,
+        control: args.control.as_deref().map(files::read_bundle).transpose()?,
         judge: args.judge.open()?,
         ..GateOptions::default()
     };
