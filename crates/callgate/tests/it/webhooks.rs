@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Server, command, folder, run, write};
+use crate::program::{Server, ask, command, folder, request, run, write};
 
 /// One request that came in.
 struct Came {
@@ -137,6 +137,43 @@ fn a_receiver_that_was_down_hears_of_everything_though_the_gate_was_killed() {
     assert_eq!(snapshot(&next(&came)), "v4");
     assert_eq!(server.stop().0, 0);
     assert!(came.recv_timeout(Duration::from_millis(300)).is_err(), "and nothing else");
+}
+
+/// Who must decide hears what is asked, by whom and how to answer, and no argument.
+#[test]
+fn a_held_call_reaches_people() {
+    let dir = folder();
+    let (address, came) = receive("127.0.0.1:0", &[]);
+    write(dir.path(), "hooks/ops.secret", SECRET);
+    let text = format!(
+        "version: v1\nwebhooks:\n  - {{id: ops, url: 'http://{address}/a', secret_file: ops.secret, events: [approval.*]}}\n  - {{id: chat, url: 'http://{address}/b', events: [approval.requested], format: slack}}\n"
+    );
+    write(dir.path(), "hooks/hooks.yaml", &text);
+    let mut server = serve(dir.path());
+    logged(dir.path(), "webhook.begin");
+    let asked = request("move", "s").replace("\"pep\"", "\"args\":{\"pin\":\"s3cret\"},\"pep\"");
+    let (_, reply) = ask(&server.address, &asked).unwrap();
+    let approval = reply["approval"]["id"].as_str().unwrap();
+    let both = [next(&came), next(&came)];
+    let one = |signed: bool| both.iter().find(|came| came.signature.is_some() == signed).unwrap();
+    let (event, message) = (&one(true).body, &one(false).body);
+    assert_eq!(event["type"], "approval.requested");
+    let expected = [
+        ("approval", approval),
+        ("agent", "bot"),
+        ("action", "s.move"),
+        ("rule", "move"),
+        ("reason", "A person must agree"),
+        ("tenant", "default"),
+        ("session", "s"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(event["data"][name], value, "{event}");
+    }
+    assert_eq!(message["text"], "Approval needed: bot asks for s.move (rule move)");
+    assert!(message.to_string().contains(&format!("callgate approvals approve {approval}")), "{message}");
+    assert!(!event.to_string().contains("s3cret") && !message.to_string().contains("s3cret"));
+    assert_eq!(server.stop().0, 0);
 }
 
 #[test]
