@@ -21,6 +21,7 @@ mod languages;
 mod mcp;
 mod printed;
 mod program;
+mod releasing;
 mod serving;
 mod simulating;
 mod testing;
