@@ -15,6 +15,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod approvals;
 mod cedar;
 mod decide;
 mod durable;
@@ -48,6 +49,9 @@ fn main() {
     }
     if runs("durable") {
         durable::run();
+    }
+    if runs("approvals") {
+        approvals::run();
     }
     if runs("mcp") {
         wrapper::run();

@@ -361,7 +361,12 @@ fn number(
 /// Two readers, one meaning: the strict one refuses what the typed one might settle silently.
 fn parse<T: DeserializeOwned>(body: &[u8], app: &App) -> Result<T, Problem> {
     let invalid = |problem: String| Problem::new(StatusCode::BAD_REQUEST, "invalid-approval", problem);
-    strict::parse(body, app.gate.limits()).map_err(|e| invalid(e.to_string()))?;
+    let value = strict::parse(body, app.gate.limits()).map_err(|e| invalid(e.to_string()))?;
+    // The typed reader takes a list for an object with its fields in order.
+    let object = value.as_map().filter(|map| map.get("standing").is_none_or(|it| it.kind() != "array"));
+    if object.is_none() {
+        return Err(invalid("write an object, such as `{}`, not an array".to_owned()));
+    }
     serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))
 }
 

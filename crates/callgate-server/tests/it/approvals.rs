@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::client::{Client, Response, get, key};
 use crate::fixture::{World, call_with};
 
+/// What the held call says beside its tool.
+const HELD: &str = r#","session":{"id":"s"},"args":{"path":"a"}"#;
+
 async fn person(world: &World, id: &str, roles: &[&str], tenant: Option<&str>) -> String {
     let roles: BTreeSet<String> = roles.iter().map(|role| (*role).to_owned()).collect();
     let tenant = tenant.map(str::to_owned);
@@ -27,7 +30,7 @@ async fn see(world: &World, secret: &str, path: &str) -> Response {
 
 /// A held call of `agent`, and the id of its approval.
 async fn held(world: &World, secret: &str, agent: &str) -> String {
-    let reply = world.decide(&key(secret), call_with(agent, "move", r#","session":{"id":"s"}"#)).await;
+    let reply = world.decide(&key(secret), call_with(agent, "move", HELD)).await;
     assert_eq!(reply["decision"], "REQUIRE_APPROVAL", "{reply}");
     reply["approval"]["id"].as_str().expect("an id").to_owned()
 }
@@ -68,7 +71,7 @@ async fn a_call_is_held_approved_and_runs_once() {
     let seen = waiting.await.expect("ends");
     assert_eq!(seen["approval"]["status"], "granted");
     assert!(seen.get("similar").is_none() && !seen.to_string().contains("fine"), "{seen}");
-    let reply = world.decide(&key(&bot), call_with("bot", "move", r#","session":{"id":"s"}"#)).await;
+    let reply = world.decide(&key(&bot), call_with("bot", "move", HELD)).await;
     assert_eq!((reply["decision"].clone(), reply["grant"]["by"].clone()), (json!("ALLOW"), json!(["ana"])));
     let typed: wire::Reply = serde_json::from_value(reply.clone()).expect("typed");
     assert_eq!(serde_json::to_value(&typed).expect("JSON"), reply);
@@ -102,6 +105,7 @@ async fn whoever_may_not_is_told_so_and_nothing_more() {
         (json!({"standing": {"uses": -1}}), 400),
         (json!({"vote": "yes"}), 400),
         (json!([]), 400),
+        (json!({"standing": []}), 400),
     ] {
         assert_eq!(say(&world, &ana, &path, &body).await.status, expected, "{body}");
     }
@@ -115,7 +119,7 @@ async fn whoever_may_not_is_told_so_and_nothing_more() {
     let reject = format!("/api/v1/approvals/{id}/reject");
     assert_eq!(say(&world, &ana, &reject, &json!({"comment": "no"})).await.status, 200);
     assert_eq!(problem(&say(&world, &ana, &path, &json!({})).await), (409, "not-open".into()));
-    let reply = world.decide(&key(&bot), call_with("bot", "move", r#","session":{"id":"s"}"#)).await;
+    let reply = world.decide(&key(&bot), call_with("bot", "move", HELD)).await;
     assert_eq!(
         (reply["decision"].clone(), reply["code"].clone()),
         (json!("DENY"), json!("APPROVAL_REJECTED"))

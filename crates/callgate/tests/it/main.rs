@@ -12,6 +12,7 @@
     reason = "tests touch files and say what they skip"
 )]
 
+mod approving;
 mod crash;
 mod demo;
 mod disk;
