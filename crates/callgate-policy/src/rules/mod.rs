@@ -96,12 +96,13 @@ impl Rules {
                     asking.push((&compiled.rule, inquiry, *specificity));
                     continue;
                 }
-                (None, _) => {
+                // One whose condition is false says nothing of anybody's approval.
+                (None, Some(_)) => {
                     if let Found::Speaks(Match { unsaid: Some(field), .. }) = found {
                         unsaid.push((Arc::clone(&compiled.rule), field));
                     }
                 }
-                (Some(_), _) => {}
+                (None, None) | (Some(_), _) => {}
             }
             evaluation.verdicts.extend(verdict);
             evaluation.trace.push(Step { rule: Arc::clone(&compiled.rule), outcome });
