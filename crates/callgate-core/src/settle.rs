@@ -246,6 +246,20 @@ pub(crate) const fn code_of(effect: Decision) -> Option<Code> {
     }
 }
 
+/// Who must agree: whom the deciding rule asks for, and whom those ask for that it does not outrank,
+/// its equals and the invariants.
+fn terms(rule: &Arc<Rule>, verdicts: &[Verdict], defaults: &Defaults) -> ApprovalTerms {
+    let own = |rule: &Rule| rule.approval.clone().unwrap_or_else(|| ApprovalTerms::of_anyone(defaults));
+    let place = verdicts.iter().find(|verdict| Arc::ptr_eq(&verdict.rule, rule)).map(rank);
+    let stands = |verdict: &&Verdict| {
+        verdict.error.is_none()
+            && verdict.rule.effect == Decision::RequireApproval
+            && !Arc::ptr_eq(&verdict.rule, rule)
+            && (verdict.rule.invariant || Some(rank(verdict)) == place)
+    };
+    verdicts.iter().filter(stands).map(|verdict| own(&verdict.rule)).fold(own(rule), ApprovalTerms::and)
+}
+
 fn decided(rule: &Arc<Rule>, verdicts: &[Verdict], reasons: Vec<Reason>, defaults: &Defaults) -> Settled {
     let constraints = merged(verdicts, defaults);
     let decision = match rule.effect {
@@ -253,13 +267,11 @@ fn decided(rule: &Arc<Rule>, verdicts: &[Verdict], reasons: Vec<Reason>, default
         effect => effect,
     };
     let throttled = decision == Decision::Throttle;
-    let terms = || ApprovalTerms::of_anyone(defaults);
     Settled {
         reasons,
         matched: Some(Arc::clone(rule)),
         constraints,
-        approval: (decision == Decision::RequireApproval)
-            .then(|| rule.approval.clone().unwrap_or_else(terms)),
+        approval: (decision == Decision::RequireApproval).then(|| terms(rule, verdicts, defaults)),
         retry_after_ms: throttled.then(|| rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)),
         ..Settled::plain(decision)
     }

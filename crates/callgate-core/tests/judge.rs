@@ -205,3 +205,22 @@ fn reviewers_read_what_both_approvals_tell_them() {
     assert_eq!(radius(None, Some("all mail")).as_deref(), Some("all mail"));
     assert_eq!(radius(None, None), None);
 }
+
+#[test]
+fn an_approval_asks_whom_it_does_not_outrank_too() {
+    let with = |mut verdict: Verdict, invariant: bool, priority: i32| {
+        let rule = Arc::make_mut(&mut verdict.rule);
+        (rule.invariant, rule.priority) = (invariant, priority);
+        verdict
+    };
+    let asked = |verdicts: Vec<Verdict>| {
+        let terms = ask(Says { verdicts, judged: Vec::new() }).settled.approval.unwrap();
+        terms.stages.iter().map(|stage| stage.reviewers.concat()).collect::<Vec<_>>()
+    };
+    let (first, second) = (held(1, &["role:a"], 1, 9), held(2, &["role:b"], 1, 9));
+    let outranking = with(first.clone(), false, 1);
+    assert_eq!(asked(vec![outranking.clone(), second.clone()]), ["role:a"], "what is outranked is silent");
+    assert_eq!(asked(vec![first, second.clone()]), ["role:a", "role:b"], "equals speak both");
+    let invariant = with(second, true, 0);
+    assert_eq!(asked(vec![outranking, invariant]), ["role:a", "role:b"], "nothing outranks an invariant");
+}
