@@ -89,6 +89,8 @@ impl Gate {
             let by = self.authorise(who, "acknowledge", args).await?;
             let details = [("point", point.id.clone()), ("version", point.snapshot.clone()), by.detail()];
             let change = Change::PointAcknowledged(point.clone());
+            // A publication looks at the points before it is in force; none comes in between.
+            let _publishing = self.publishing.lock().await;
             self.note("point.acknowledge", &by.actor, &details, change, Vec::new()).await?;
         } else if crate::control::person(who).is_none() {
             return Err(ControlError::Agent("acknowledge"));

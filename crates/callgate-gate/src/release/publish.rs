@@ -83,9 +83,10 @@ impl Gate {
             let second = self.active.load().live.snapshot.defaults.rollout.second_person;
             args.insert("second_person".to_owned(), Value::Bool(second));
         }
+        let alone = !needs_second(&args);
         let by = self.authorise(who, "publish", args).await?;
         let named = self.compiled(&kept).await?;
-        self.release(named, by, note, Some(overriding)).await
+        self.release(named, by, note, Some(Overriding { why: overriding, alone })).await
     }
 
     /// Returns to a kept snapshot that was in force before.
@@ -118,7 +119,7 @@ impl Gate {
         named: Named,
         by: Authorised,
         note: Option<String>,
-        publishing: Option<Option<String>>,
+        publishing: Option<Overriding>,
     ) -> Result<Released, ControlError> {
         let gate = Arc::clone(self);
         let done = tokio::spawn(async move { gate.release_now(&named, &by, note, publishing).await });
@@ -130,7 +131,7 @@ impl Gate {
         named: &Named,
         by: &Authorised,
         note: Option<String>,
-        publishing: Option<Option<String>>,
+        publishing: Option<Overriding>,
     ) -> Result<Released, ControlError> {
         let _publishing = self.publishing.lock().await;
         let before = self.active.load_full().live.clone();
@@ -151,7 +152,10 @@ impl Gate {
             None => details.push(("rollback", "true".to_owned())),
             Some(overriding) => {
                 let against = self.against(named, &before)?;
-                match overriding {
+                if !against.is_empty() {
+                    overriding.still_enough(&before)?;
+                }
+                match overriding.why {
                     None if !against.is_empty() => return Err(refused(named, &against)),
                     Some(why) if !against.is_empty() => {
                         details.push(("override", why));
@@ -206,6 +210,33 @@ fn wanted(snapshot: &Snapshot) -> Vec<&'static str> {
     kinds.sort_unstable();
     kinds.dedup();
     kinds.into_iter().map(Kind::as_str).collect()
+}
+
+/// An override as it was authorised.
+pub(super) struct Overriding {
+    /// Why, if anybody overrides.
+    pub(super) why: Option<String>,
+    /// Whether one person was enough then.
+    pub(super) alone: bool,
+}
+
+impl Overriding {
+    /// Whether what was authorised is enough for the snapshot that is in force now.
+    pub(super) fn still_enough(&self, live: &Named) -> Result<(), ControlError> {
+        if self.why.is_some() && self.alone && live.snapshot.defaults.rollout.second_person {
+            let message = format!(
+                "{} came into force meanwhile and wants a second person behind an override; ask again",
+                live.name
+            );
+            return Err(ControlError::Conflict(message));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the control policy was asked with a second person in mind.
+pub(super) fn needs_second(args: &Map) -> bool {
+    args.get("second_person") == Some(&Value::Bool(true))
 }
 
 fn named(kept: &Kept) -> Map {

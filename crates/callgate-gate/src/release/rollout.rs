@@ -8,6 +8,7 @@ use callgate_core::state::{Change, Mix, Rollout, RolloutStart, Trial, Unit, WHOL
 use callgate_core::value::{Map, Value};
 use serde::{Deserialize, Serialize};
 
+use super::publish::{Overriding, needs_second};
 use super::stage::checked_note;
 use super::{GATE, reference};
 use crate::Credential;
@@ -116,6 +117,7 @@ impl Gate {
             let second = self.active.load().live.snapshot.defaults.rollout.second_person;
             args.insert("second_person".to_owned(), Value::Bool(second));
         }
+        let overriding = Overriding { why: overriding, alone: !needs_second(&args) };
         let by = self.authorise(who, action, args).await?;
         let named = self.compiled(&kept).await?;
         let gate = Arc::clone(self);
@@ -130,7 +132,7 @@ impl Gate {
         trial: Trial,
         by: &Authorised,
         note: Option<String>,
-        overriding: Option<String>,
+        overriding: Overriding,
     ) -> Result<(), ControlError> {
         let _publishing = self.publishing.lock().await;
         let before = self.active.load_full();
@@ -145,7 +147,10 @@ impl Gate {
         details.extend(note.map(|note| ("note", note)));
         if trial != (Trial::Shadow {}) {
             let against = self.against(&named, &before.live)?;
-            match overriding {
+            if !against.is_empty() {
+                overriding.still_enough(&before.live)?;
+            }
+            match overriding.why {
                 None if !against.is_empty() => {
                     let message = format!("{} decides for nobody yet: {}", named.name, against.join("; "));
                     return Err(ControlError::Conflict(message));

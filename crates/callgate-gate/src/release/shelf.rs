@@ -124,8 +124,12 @@ impl Gate {
     pub(crate) fn shelve(&self, named: &Named) {
         let mut shelf = self.shelf.lock();
         shelf.insert(named.version, named.clone());
+        // The one that is wanted now may be the oldest.
         while shelf.len() > COMPILED {
-            shelf.pop_first();
+            let Some(oldest) = shelf.keys().find(|version| **version != named.version).copied() else {
+                break;
+            };
+            shelf.remove(&oldest);
         }
     }
 }

@@ -14,3 +14,4 @@ mod common;
 mod crash;
 mod kit;
 mod order;
+mod trials;
