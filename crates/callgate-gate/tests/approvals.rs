@@ -266,7 +266,8 @@ async fn of_64_that_race_for_a_grant_one_runs() {
     let world = World::new(307);
     let gate = world.open(Some(&policy())).await.expect("opens");
     // Without a session nothing but the grant itself stands between them.
-    for (round, session) in [(0, "s"), (1, "")] {
+    for (round, session) in (0..8).flat_map(|round| [(2 * round, "s"), (2 * round + 1, "")]) {
+        let start = Arc::new(tokio::sync::Barrier::new(64));
         let text = format!(
             r#"{{"agent":{{"id":"bot"}},"tool":{{"server":"files","name":"move"}},"args":{{"round":{round}}},{}"pep":{{"id":"test","enforces":["max_runtime_ms"]}}}}"#,
             if session.is_empty() { String::new() } else { format!(r#""session":{{"id":"{session}"}},"#) }
@@ -278,8 +279,9 @@ async fn of_64_that_race_for_a_grant_one_runs() {
         gate.approve(id, &fin("ana"), Said::default()).await.expect("approved");
         let racing: Vec<_> = (0..64)
             .map(|_| {
-                let (gate, text) = (gate.clone(), text.clone());
+                let (gate, text, start) = (gate.clone(), text.clone(), start.clone());
                 tokio::spawn(async move {
+                    start.wait().await;
                     gate.decide(Asked::Bytes(text.into_bytes()), Credential::Local).await.expect("a decision")
                 })
             })
