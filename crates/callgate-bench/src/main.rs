@@ -21,6 +21,7 @@ mod decide;
 mod durable;
 mod history;
 mod rego;
+mod release;
 mod simulate;
 mod stats;
 mod wrapper;
@@ -52,6 +53,9 @@ fn main() {
     }
     if runs("approvals") {
         approvals::run();
+    }
+    if runs("release") {
+        release::run();
     }
     if runs("mcp") {
         wrapper::run();
