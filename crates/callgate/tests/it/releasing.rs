@@ -143,6 +143,14 @@ fn a_policy_is_kept_published_tried_and_taken_back() {
     let key = key.to_str().unwrap();
     succeed(dir.path(), &["log", "verify", "--data", "data", "--key", key]);
     succeed(dir.path(), &["log", "replay", "--data", "data", "--key", key]);
+    let would = succeed(dir.path(), &["log", "would", "--data", "data", "--format", "json"]);
+    let would: Value = serde_json::from_str(&would).unwrap();
+    assert_eq!((&would["monitored"], &would["changed"]), (&json!(1), &json!(1)), "{would}");
+    assert_eq!(would["by_decision"], json!({"DENY": 1}));
+    assert_eq!(would["by_rule"], json!({"NO_POLICY_MATCH": 1}));
+    assert_eq!(would["by_tool"], json!({"job.nobody.speaks.of": 1}));
+    let said = succeed(dir.path(), &["log", "would", "--data", "data", "--agent", "nobody"]);
+    assert!(said.starts_with("0 decisions"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod show;
 mod tail;
 mod text;
 mod verify;
+mod would;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,8 @@ enum Log {
     Tail(tail::Args),
     /// Print one receipt
     Show(show::Args),
+    /// Sum up what enforcement would have stopped where decisions were only recorded
+    Would(would::Args),
     /// Verify the log and decide every receipt again from its recorded snapshot, request and facts
     Replay(replay::Args),
     /// Write one receipt with its proof as files that other programs can verify
@@ -67,6 +70,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Log::Verify(args) => verify::run(&args),
         Log::Tail(args) => tail::run(&args),
         Log::Show(args) => show::run(&args),
+        Log::Would(args) => would::run(&args),
         Log::Replay(args) => replay::run(&args),
         Log::Export(args) => export::run(&args),
         Log::Erase(args) => erase::run(args),
