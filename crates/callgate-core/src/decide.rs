@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use crate::contract;
-use crate::decision::{Code, Reason};
+use crate::decision::{Code, Decision, Reason};
 use crate::digest::Digest;
 use crate::facts::{Credential, Facts};
 use crate::finding::{Consulted, Question};
 use crate::history::{HistoryFacts, Observation, Occurrence, Query};
 use crate::in_force::Shadow;
+use crate::limit::{self, Ask as Level};
 use crate::module::Evaluation;
 use crate::monitor::{self, Answer, Said};
 use crate::name::Name;
@@ -121,7 +122,9 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         specificity: Specificity::default(),
         error: None,
     }));
-    let said = Said { denials, verdicts, judged };
+    let limited = limit::judge(snapshot.charges(&request), &request, facts.limits.as_ref(), facts.now_ms);
+    let (restricting, near) = (limited.verdicts.clone(), limited.constraints.clone());
+    let said = Said { denials, verdicts, judged, limited: restricting, near };
     let answer = monitor::answer(said, &request, facts, &snapshot.defaults);
     if answer.is_denied_unjudged {
         // The judge is not asked then, and nothing rests on it.
@@ -129,7 +132,11 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     }
     let (answer, held, approval) = answer.resolved(&request, facts, &snapshot.defaults);
     let resolved = answer.permits();
-    let (settled, observations) = observe(snapshot, &request, facts, answer);
+    let (mut settled, observations) = observe(snapshot, &request, facts, answer);
+    settled.reasons.extend(limited.warnings.iter().cloned());
+    let codes: Vec<Code> = settled.reasons.iter().filter_map(|reason| reason.code).collect();
+    let counted = if settled.decision == Decision::Deny { codes.as_slice() } else { &[] };
+    let charged = limited.after(&request, settled.decision.permits(), counted);
     // What cannot be remembered is denied after all, and no grant is spent on it.
     let approval = approval.filter(|_| settled.decision.permits() == resolved);
     // What runs against the contract's order, because it is only monitored, moves no session.
@@ -137,6 +144,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     let effects = DecisionDelta {
         advance,
         approval: approval.map(Box::new),
+        charged,
         nonce: nonce_use(snapshot, &request, facts),
         open_until_ms: settled.decision.permits().then(|| add(facts.now_ms, OPEN_MS)),
         key: Some(SessionKey::of(&request)),
@@ -196,6 +204,21 @@ pub fn plan(snapshot: &Snapshot, ask: &Ask, credential: &Credential, blind: &Dig
     Some(snapshot.plan(&Occurrence::Asked(&request), blind))
 }
 
+/// The levels of meters that deciding `ask` reads; `None` where nothing is limited. Pure, too.
+#[must_use]
+pub fn levels(snapshot: &Snapshot, ask: &Ask, credential: &Credential) -> Option<Vec<Level>> {
+    if !snapshot.has_limits() {
+        return None;
+    }
+    let Ask::Request(request) = ask else { return Some(Vec::new()) };
+    let mut request = request.clone();
+    if identify(&mut request, credential).is_err() {
+        return Some(Vec::new());
+    }
+    snapshot.catalogue.tag(&mut request);
+    Some(limit::asks(&snapshot.charges(&request), &request))
+}
+
 /// How long an allowed action waits for its outcome: a day.
 const OPEN_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -204,6 +227,7 @@ impl DecisionDelta {
     const NOTHING: Self = Self {
         advance: None,
         approval: None,
+        charged: None,
         control: false,
         epoch: 0,
         key: None,
@@ -293,6 +317,7 @@ pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
         decided.settled = Settled::denied(vec![Reason::guard(Code::PolicyError, unkept(why))], None);
         decided.effects.advance = None;
         decided.effects.approval = None;
+        decided.effects.charged = None;
         decided.effects.open_until_ms = None;
         decided.effects.observations.clear();
     }

@@ -162,7 +162,6 @@ impl Code {
                 | Self::ReplayNonce
                 | Self::AgentKilled
                 | Self::NotCertified
-                | Self::BreakerOpen
                 | Self::GateUnavailable
         )
     }

@@ -8,6 +8,7 @@ use crate::approval::ApprovalFacts;
 use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::history::HistoryFacts;
+use crate::limit::LimitFacts;
 
 /// Who presented the request, as the gate established it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,9 @@ pub struct Facts {
     /// What was read of the past, if a policy in force looks back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryFacts>,
+    /// What was read of limits, if any bears on the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitFacts>,
     /// Whether an operator set this agent to be monitored only.
     #[serde(default, skip_serializing_if = "is_false")]
     pub monitor: bool,
@@ -118,6 +122,7 @@ impl Facts {
             approval: None,
             credential,
             history: None,
+            limits: None,
             monitor: false,
             now_ms,
             nonce_used: false,

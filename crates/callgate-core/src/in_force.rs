@@ -11,6 +11,7 @@ use crate::decision::{Code, Decision};
 use crate::digest::Digest;
 use crate::facts::{Credential, Facts};
 use crate::history::{HistoryFacts, Observation, Occurrence, Query};
+use crate::limit::{self, Ask as Level};
 use crate::snapshot::Snapshot;
 use crate::state::{Trial, Tried};
 
@@ -89,6 +90,21 @@ impl<'a> InForce<'a> {
         }
     }
 
+    /// The levels of meters that deciding `ask` reads; `None` where nothing is limited.
+    #[must_use]
+    pub fn levels(&self, ask: &Ask, credential: &Credential) -> Option<Vec<Level>> {
+        let live = decide::levels(self.live, ask, credential);
+        let Some(candidate) = self.candidate else { return live };
+        let tried = decide::levels(candidate.snapshot, ask, credential);
+        match (live, tried) {
+            (Some(mut live), Some(tried)) => {
+                live.extend(tried);
+                Some(live)
+            }
+            (live, tried) => live.or(tried),
+        }
+    }
+
     /// Decides.
     #[must_use]
     pub fn decide(&self, ask: Ask, facts: &Facts) -> Decided {
@@ -111,6 +127,9 @@ impl<'a> InForce<'a> {
             // What the snapshot in force cannot remember must not run; a candidate's trouble is its own.
             Err(why) if drawn => decide::forgotten(&mut decided, &why),
             Err(_) => {}
+        }
+        if decided.effects.open_until_ms.is_some() && other.has_limits() {
+            count_beside(other, &again, facts, &mut decided);
         }
         let shadow = (*candidate.trial == Trial::Shadow {}).then(|| shadow(candidate.snapshot, again, facts));
         decided.effects.tried = Some(Tried {
@@ -149,6 +168,18 @@ fn beside(snapshot: &Snapshot, ask: &Ask, facts: &Facts, allowed: bool) -> Resul
     }
     let request = decide::normalised(snapshot, request.clone(), &facts.credential);
     snapshot.observe(&Occurrence::Decided { request: &request, allowed }, history)
+}
+
+/// What runs is counted by the limits of both, so that either can be in force a moment later.
+fn count_beside(snapshot: &Snapshot, ask: &Ask, facts: &Facts, decided: &mut Decided) {
+    let Ask::Request(request) = ask else { return };
+    let request = decide::normalised(snapshot, request.clone(), &facts.credential);
+    let charges = snapshot.charges(&request);
+    let epoch = facts.limits.as_ref().map_or(0, |limits| limits.epoch);
+    let mut charged = decided.effects.charged.take().map_or_else(Default::default, |charged| *charged);
+    charged.epoch = epoch;
+    limit::beside(&charges, &request, &mut charged);
+    decided.effects.charged = Some(Box::new(charged));
 }
 
 fn shadow(snapshot: &Snapshot, ask: Ask, facts: &Facts) -> Shadow {

@@ -19,6 +19,7 @@ pub mod history;
 pub mod in_force;
 pub mod index;
 pub mod json;
+pub mod limit;
 pub mod module;
 pub(crate) mod monitor;
 pub mod name;

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::facts::Facts;
 use crate::finding::{Consulted, Question};
 use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
+use crate::limit::Charge;
 use crate::request::Request;
 use crate::rule::{Rule, Step, Verdict};
 
@@ -57,6 +58,16 @@ pub trait Module: Debug + Send + Sync {
         _history: &HistoryFacts,
     ) -> Result<Vec<Observation>, String> {
         Ok(Vec::new())
+    }
+
+    /// Whether it has limits: then [`Self::charges`] is asked.
+    fn has_limits(&self) -> bool {
+        false
+    }
+
+    /// The limits that speak of `request`, and how much it is to each. In doubt a limit speaks.
+    fn charges(&self, _request: &Request) -> Vec<Charge> {
+        Vec::new()
     }
 
     /// How many rules it holds; for people only.

@@ -15,7 +15,7 @@ use crate::decision::{Decision, Mode, Reason};
 use crate::facts::Facts;
 use crate::request::Request;
 use crate::rule::{Rule, Verdict};
-use crate::settle::{Settled, Would, by_rank, merged, reason_of, settle};
+use crate::settle::{Settled, Would, by_rank, denial, merged, reason_of, settle};
 use crate::snapshot::Defaults;
 use crate::tighten::tighten;
 
@@ -27,6 +27,10 @@ pub(crate) struct Said {
     pub(crate) verdicts: Vec<Verdict>,
     /// The rules that asked a judge.
     pub(crate) judged: Vec<Verdict>,
+    /// The limits that restrict; like a judge's rules they only tighten.
+    pub(crate) limited: Vec<Verdict>,
+    /// What must be enforced because a limit is near.
+    pub(crate) near: Constraints,
 }
 
 /// An answer, and what it would be if everything were enforced.
@@ -92,7 +96,7 @@ fn is_monitored(request: &Request, facts: &Facts, defaults: &Defaults) -> bool {
 /// Answers, by the modes of the bundle, of the agent and of the rules.
 pub(crate) fn answer(said: Said, request: &Request, facts: &Facts, defaults: &Defaults) -> Answer {
     let monitored = is_monitored(request, facts, defaults);
-    let rules_monitor = said.verdicts.iter().chain(&said.judged).any(only_monitors);
+    let rules_monitor = said.verdicts.iter().chain(&said.judged).chain(&said.limited).any(only_monitors);
     if !monitored && !rules_monitor {
         let (now, is_denied_unjudged) = combine(said, request, defaults);
         return Answer { now, enforced: None, is_denied_unjudged };
@@ -121,14 +125,37 @@ fn only_monitors(verdict: &Verdict) -> bool {
 /// What is said by what is enforced.
 fn without_monitors(said: &Said) -> Said {
     let left = |verdicts: &[Verdict]| verdicts.iter().filter(|it| !only_monitors(it)).cloned().collect();
-    Said { denials: said.denials.clone(), verdicts: left(&said.verdicts), judged: left(&said.judged) }
+    Said {
+        denials: said.denials.clone(),
+        verdicts: left(&said.verdicts),
+        judged: left(&said.judged),
+        limited: left(&said.limited),
+        near: said.near.clone(),
+    }
 }
 
 /// The decision, and whether it is a denial whatever a judge says.
 fn combine(said: Said, request: &Request, defaults: &Defaults) -> (Settled, bool) {
-    let settled = settle(said.denials, said.verdicts, request, defaults);
+    let Said { mut denials, verdicts, judged, limited, near } = said;
+    denials.extend(limited.iter().filter_map(denial));
+    let nearer;
+    let defaults = if near.is_empty() {
+        defaults
+    } else {
+        let mut constraints = defaults.constraints.clone();
+        constraints.merge(&near);
+        nearer = Defaults { constraints, ..defaults.clone() };
+        &nearer
+    };
+    let mut settled = settle(denials, verdicts, request, defaults);
     let denied = settled.decision == Decision::Deny;
-    (tighten(settled, said.judged, defaults), denied)
+    if denied && settled.matched.is_none() {
+        let by = settled.reasons.first().and_then(|reason| reason.rule.clone());
+        settled.matched =
+            limited.iter().find(|it| Some(&it.rule.id) == by.as_ref()).map(|it| Arc::clone(&it.rule));
+    }
+    let held = limited.into_iter().filter(|verdict| verdict.rule.effect != Decision::Deny);
+    (tighten(settled, judged.into_iter().chain(held).collect(), defaults), denied)
 }
 
 /// The first rule that only monitors and would hold or throttle the action, where nothing that is

@@ -161,11 +161,11 @@ pub fn settle(
 }
 
 /// A deny, or a restrictive rule that could not be evaluated: both deny.
-fn denial(verdict: &Verdict) -> Option<Reason> {
+pub(crate) fn denial(verdict: &Verdict) -> Option<Reason> {
     let rule = &verdict.rule;
     let reason = |code, message| Some(Reason { message, ..reason_of(rule, Some(code)) });
     match (&verdict.error, rule.effect) {
-        (None, Decision::Deny) => reason(Code::DeniedByRule, rule.message()),
+        (None, Decision::Deny) => reason(denied_by(rule), rule.message()),
         (Some(error), effect) if !effect.permits() => {
             reason(Code::PolicyError, format!("rule `{}` could not be evaluated: {error}", rule.id))
         }
@@ -224,6 +224,16 @@ fn no_match(verdicts: &[Verdict]) -> Reason {
 fn reasons_of(verdicts: &[Verdict]) -> Vec<Reason> {
     let sound = verdicts.iter().filter(|v| v.error.is_none() && v.rule.effect != Decision::Deny);
     sound.map(|v| reason_of(&v.rule, code_of(v.rule.effect))).collect()
+}
+
+/// The code of a denial: a limit has one of its own.
+fn denied_by(rule: &Rule) -> Code {
+    match rule.module {
+        "budget" => Code::BudgetExceeded,
+        "breaker" => Code::BreakerOpen,
+        "throttle" => Code::RateExceeded,
+        _ => Code::DeniedByRule,
+    }
 }
 
 /// What a rule contributes, under that code.

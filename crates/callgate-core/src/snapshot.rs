@@ -9,8 +9,10 @@ use crate::decision::Mode;
 use crate::digest::Digest;
 use crate::finding::JudgeSettings;
 use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
+use crate::limit::Charge;
 use crate::module::Module;
 use crate::pattern::Pattern;
+use crate::request::Request;
 
 /// What holds where no rule says otherwise.
 #[derive(Debug, Clone)]
@@ -110,6 +112,18 @@ impl Snapshot {
     #[must_use]
     pub fn looks_back(&self) -> bool {
         self.modules.iter().any(|module| !module.monitors().is_empty())
+    }
+
+    /// Whether anything is limited.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        self.modules.iter().any(|module| module.has_limits())
+    }
+
+    /// The limits that speak of `request`, and how much it is to each.
+    #[must_use]
+    pub fn charges(&self, request: &Request) -> Vec<Charge> {
+        self.modules.iter().flat_map(|module| module.charges(request)).collect()
     }
 
     /// The questions about the past for `occurrence`.

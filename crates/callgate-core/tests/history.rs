@@ -22,6 +22,7 @@ fn decision(at: Option<u64>, observes: bool) -> DecisionDelta {
     DecisionDelta {
         advance: None,
         approval: None,
+        charged: None,
         control: false,
         epoch: 1,
         key: Some(SessionKey { agent: "bot".into(), session: String::new(), tenant: "default".into() }),
@@ -80,8 +81,10 @@ fn an_outcome_that_asked_no_monitors_is_not_recorded_under_any() {
     let outcome = |epoch| OutcomeDelta {
         decision: 1,
         key: SessionKey { agent: "bot".into(), session: String::new(), tenant: "default".into() },
+        ended: None,
         observations: Vec::new(),
         reads: None,
+        spent: std::collections::BTreeMap::new(),
         epoch,
         version: 0,
     };

@@ -145,12 +145,17 @@ impl Gate {
         let clock = self.clock.now_ms();
         let blind = self.identity.blind();
         let queries = active.in_force().plan(ask, credential, &blind);
+        let asks = active.in_force().levels(ask, credential);
         let names = request.filter(|_| held).map(|request| ApprovalNames::of(request, &blind));
         let under = Under { control: active.control, version: active.deciding(ask, credential).version };
         self.store.state(|state| {
             let state = &state.0;
             let now_ms = clock.max(state.latest_ms());
-            let mut facts = state.facts(request, credential.clone(), now_ms);
+            let mut facts = state.facts_of(request, credential.clone(), now_ms, asks.as_deref());
+            if active.control {
+                // Nothing limits people, or nobody could close a breaker.
+                facts.limits = None;
+            }
             // Nobody's actions on the gate itself are only monitored.
             facts.monitor &= !active.control;
             facts.history = queries.map(|queries| state.history().read(queries, now_ms, blind));

@@ -2,6 +2,8 @@
 
 use callgate_core::digest::Digest;
 use callgate_core::history::{HistoryFacts, Query};
+use callgate_core::limit::{Amount, Ended};
+use callgate_core::name::fold;
 use callgate_core::state::{Change, Conflict, Delta, OpenAction, OutcomeDelta};
 use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
@@ -149,12 +151,15 @@ impl Gate {
         // An action whose end cannot be told was not allowed in the first place.
         let observed = ended.zip(closing.history.as_ref());
         let observed = observed.and_then(|(ended, history)| ended.observe_for(&force, history).ok());
+        let expects = !closing.open.expected.is_empty();
         let delta = OutcomeDelta {
             decision: index,
+            ended: expects.then(|| ended_as(report.status)),
             epoch: looks_back.then_some(active.epoch),
             key: closing.open.key.clone(),
             observations: observed.unwrap_or_default(),
             reads: closing.history.as_ref().and_then(HistoryFacts::reads),
+            spent: if expects { spent(report)? } else { BTreeMap::new() },
             version: closing.version,
         };
         Ok((delta, closing))
@@ -248,6 +253,27 @@ fn cost(report: &OutcomeReport) -> Result<Option<Map<Decimal>>, OutcomeError> {
         map.insert(unit.clone(), text);
     }
     Ok((!map.is_empty()).then_some(map))
+}
+
+/// What it cost as limits count it: by folded unit, the most of what looks alike.
+fn spent(report: &OutcomeReport) -> Result<BTreeMap<String, Amount>, OutcomeError> {
+    let mut all: BTreeMap<String, Amount> = BTreeMap::new();
+    for (unit, amount) in &report.cost {
+        let amount = Amount::from_decimal(*amount);
+        let amount = amount.map_err(|e| OutcomeError::Invalid(format!("`cost.{unit}`: {e}")))?;
+        let known = all.entry(fold(unit)).or_default();
+        *known = amount.max(*known);
+    }
+    Ok(all)
+}
+
+const fn ended_as(status: OutcomeStatus) -> Ended {
+    match status {
+        OutcomeStatus::Succeeded => Ended::Succeeded,
+        OutcomeStatus::Failed | OutcomeStatus::TimedOut | OutcomeStatus::Unknown => Ended::Failed,
+        OutcomeStatus::Cancelled => Ended::Cancelled,
+        OutcomeStatus::NotRun => Ended::NotRun,
+    }
 }
 
 fn detail(report: &OutcomeReport) -> Result<Option<String>, OutcomeError> {

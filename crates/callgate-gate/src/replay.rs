@@ -238,6 +238,7 @@ impl Replay {
         };
         let mut differences = self.facts_differ(&ask, &facts, effects.control);
         differences.extend(past::approval_differs(&self.state, &ask, &facts, effects));
+        differences.extend(past::limits_differ(&self.state, &facts, effects));
         differences.extend(past::history_differs(&self.state, &force, &ask, &facts));
         let mut decided = force.decide(ask, &facts);
         // The shell's own fields; the fold checks them.

@@ -1,17 +1,19 @@
 //! Deltas: what one receipt does to the state, as it lies beside the receipt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::SessionKey;
 use super::approvals::{Comment, Delegation, StandingEnd, Vote};
+use super::meters::BreakerReset;
 use super::release::{
     ControlRef, ModeScope, Point, RolloutStart, SimulationEvidence, SnapshotRef, Stage, Tried,
 };
 use crate::approval::ApprovalDelta;
 use crate::facts::{Credential, Position};
 use crate::history::{Kept, Monitor, Observation, Reads};
+use crate::limit::{Amount, Charged, Ended};
 
 /// A registered API key; only its hash is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +153,15 @@ pub enum Change {
     },
     /// A person takes a standing approval back.
     StandingRevoked(StandingEnd),
+    /// An action that still runs has already spent more than was reserved.
+    ActionSpent {
+        /// The decision receipt's index.
+        decision: u64,
+        /// How much so far, by folded unit.
+        spent: BTreeMap<String, Amount>,
+    },
+    /// A person closes a breaker.
+    BreakerReset(BreakerReset),
     /// A receipt that changes nothing, such as the log's first.
     Noted {},
 }
@@ -189,6 +200,9 @@ pub struct DecisionDelta {
     /// What it does with the approvals of its action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Box<ApprovalDelta>>,
+    /// What it counts against limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged: Option<Box<Charged>>,
     /// Whether the policy of the gate's own actions decided.
     #[serde(default, skip_serializing_if = "is_false")]
     pub control: bool,
@@ -245,6 +259,9 @@ pub struct NonceUse {
 pub struct OutcomeDelta {
     /// The decision receipt's index.
     pub decision: u64,
+    /// How it ended, for the limits that wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
     /// What was in force when its monitors were asked; nothing of it may have changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
@@ -256,6 +273,9 @@ pub struct OutcomeDelta {
     /// What was read of the history; it must not have moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<Reads>,
+    /// What it cost, by folded unit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spent: BTreeMap<String, Amount>,
     /// The session's receipts when the facts were read.
     pub version: u64,
 }
@@ -278,6 +298,9 @@ pub enum Conflict {
     /// What was read of the history got another event.
     #[error("the history moved on")]
     History,
+    /// A limit has less room than was read, or a breaker opened or closed.
+    #[error("a limit moved on")]
+    Limit,
     /// Another decision, vote or snapshot changed the approvals of the action.
     #[error("the approval moved on")]
     Approval,

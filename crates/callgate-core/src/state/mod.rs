@@ -5,6 +5,7 @@
 
 pub mod approvals;
 mod delta;
+pub mod meters;
 mod release;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::facts::{Credential, Facts, Position, SessionFacts};
 use crate::history::{History, LINGER_MS, Reads};
+use crate::limit::Ask;
 use crate::request::Request;
 
 use approvals::{Approvals, Under};
+use meters::{Expected, Meters};
 
 pub use delta::{
     ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, Holder, NonceUse, OutcomeDelta,
@@ -76,6 +79,8 @@ pub struct OpenAction {
     pub key: SessionKey,
     /// The team, for the outcome's receipt.
     pub team: Option<String>,
+    /// What limits expect of its end.
+    pub expected: Expected,
 }
 
 /// The fold of a log.
@@ -96,12 +101,25 @@ pub struct State {
     latest_ms: i64,
     history: History,
     approvals: Approvals,
+    meters: Meters,
 }
 
 impl State {
     /// The facts a decision on `request` consults.
     #[must_use]
     pub fn facts(&self, request: Option<&Request>, credential: Credential, now_ms: i64) -> Facts {
+        self.facts_of(request, credential, now_ms, None)
+    }
+
+    /// The same, with the levels of the meters that `asks` names.
+    #[must_use]
+    pub fn facts_of(
+        &self,
+        request: Option<&Request>,
+        credential: Credential,
+        now_ms: i64,
+        asks: Option<&[Ask]>,
+    ) -> Facts {
         let key = request.map(SessionKey::of);
         let nonce = request.and_then(|r| r.nonce.as_deref());
         let nonce_used =
@@ -109,13 +127,20 @@ impl State {
         let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
         let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
         let monitor = request.is_some_and(|request| self.release.monitors(request));
-        Facts { monitor, nonce_used, session, ..Facts::new(credential, now_ms) }
+        let limits = self.meters.facts(request, &credential, asks, now_ms);
+        Facts { limits, monitor, nonce_used, session, ..Facts::new(credential, now_ms) }
     }
 
     /// What earlier events left behind.
     #[must_use]
     pub const fn history(&self) -> &History {
         &self.history
+    }
+
+    /// What limits have counted.
+    #[must_use]
+    pub const fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// What waits for people, and what they said.
@@ -213,6 +238,10 @@ impl State {
             Change::ApprovalCommented(comment) => self.approvals.check_comment(comment),
             Change::ApprovalExpired { approval } => self.approvals.check_expired(*approval, delta.now_ms),
             Change::StandingRevoked(end) => self.approvals.check_revoked(end),
+            Change::ActionSpent { decision, .. } => {
+                self.open.get(decision).map(|_| ()).ok_or(Conflict::Action)
+            }
+            Change::BreakerReset(reset) => self.meters.check_reset(reset),
             Change::KeyCreated(_)
             | Change::KeyRevoked { .. }
             | Change::SessionErased(_)
@@ -270,6 +299,11 @@ impl State {
         if let Some(approval) = &delta.approval {
             self.approvals.check_decision(approval, key, Under::of(delta), now_ms)?;
         }
+        // The gate's own actions are counted by nothing.
+        if !delta.control {
+            let at_ms = now_ms.max(self.latest_ms);
+            self.meters.check(delta.charged.as_deref(), delta.open_until_ms.is_some(), at_ms)?;
+        }
         match &delta.nonce {
             Some(nonce) if self.nonces.contains(&nonce_name(key, &nonce.value)) => Err(Conflict::Nonce),
             _ => Ok(()),
@@ -287,23 +321,14 @@ impl State {
                 self.apply_decision(index, payload_sha256, decision);
                 self.approvals.apply_decision(index, decision, delta.now_ms);
             }
-            Change::Outcome(outcome) => {
-                self.open.remove(&outcome.decision);
-                self.extend_session(&outcome.key, payload_sha256, None);
-            }
+            Change::Outcome(outcome) => self.apply_outcome(index, payload_sha256, outcome),
             Change::SnapshotStaged(stage) => self.release.stage(index, delta.now_ms, stage),
             Change::SnapshotSimulated { version, evidence } => {
                 if let Some(kept) = self.release.kept.get_mut(version) {
                     kept.simulated = Some(evidence.clone());
                 }
             }
-            Change::SnapshotActivated(snapshot) => {
-                let before = self.release.active().map(|active| active.snapshot.clone());
-                self.release.activate(index, delta.now_ms, snapshot);
-                self.history.enforce(&self.release.watched());
-                let same = before.filter(|before| before.digest == snapshot.digest);
-                self.lapse(same.map(|before| (before.version, snapshot.version)), delta.now_ms);
-            }
+            Change::SnapshotActivated(snapshot) => self.apply_activated(index, snapshot, delta.now_ms),
             Change::RolloutStarted(start) => {
                 self.release.start(index, start);
                 self.history.enforce(&self.release.watched());
@@ -349,8 +374,32 @@ impl State {
             }
             Change::ApprovalExpired { approval } => self.approvals.apply_expired(*approval, delta.now_ms),
             Change::StandingRevoked(end) => self.approvals.apply_revoked(end, delta.now_ms),
+            Change::ActionSpent { decision, spent } => {
+                if let Some(open) = self.open.get_mut(decision) {
+                    self.meters.raise(&mut open.expected, spent);
+                }
+            }
+            Change::BreakerReset(reset) => self.meters.close(&reset.meter),
             Change::Noted {} => {}
         }
+    }
+
+    fn apply_outcome(&mut self, index: u64, payload_sha256: &[u8; 32], outcome: &OutcomeDelta) {
+        if let Some(open) = self.open.remove(&outcome.decision)
+            && let Some(ended) = outcome.ended
+        {
+            let (decision, spent) = (outcome.decision, &outcome.spent);
+            self.meters.end(index, decision, &open.expected, ended, spent, self.latest_ms);
+        }
+        self.extend_session(&outcome.key, payload_sha256, None);
+    }
+
+    fn apply_activated(&mut self, index: u64, snapshot: &SnapshotRef, now_ms: i64) {
+        let before = self.release.active().map(|active| active.snapshot.clone());
+        self.release.activate(index, now_ms, snapshot);
+        self.history.enforce(&self.release.watched());
+        let same = before.filter(|before| before.digest == snapshot.digest);
+        self.lapse(same.map(|before| (before.version, snapshot.version)), now_ms);
     }
 
     fn apply_decision(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &DecisionDelta) {
@@ -368,9 +417,13 @@ impl State {
             self.nonces.insert(name);
             self.nonce_ends.insert((nonce.until_ms, name));
         }
+        let at_ms = self.latest_ms;
+        let expected =
+            delta.charged.as_deref().map(|it| self.meters.apply(index, it, delta.open_until_ms, at_ms));
         if let Some(until) = delta.open_until_ms {
-            let team = delta.team.clone();
-            self.open.insert(index, OpenAction { payload_sha256: *payload_sha256, key: key.clone(), team });
+            let (team, expected) = (delta.team.clone(), expected.unwrap_or_default());
+            let payload_sha256 = *payload_sha256;
+            self.open.insert(index, OpenAction { payload_sha256, key: key.clone(), team, expected });
             self.open_ends.insert((until, index));
         }
     }
@@ -406,6 +459,12 @@ impl State {
                 self.nonces.remove(&name);
             }
         }
+        while let Some((action, meter)) = self.meters.due(now_ms) {
+            if let Some(open) = self.open.get_mut(&action) {
+                self.meters.release(&mut open.expected, &meter);
+            }
+        }
+        self.meters.forget(now_ms);
         while self.open_ends.first().is_some_and(|(until, _)| *until < now_ms) {
             if let Some((_, index)) = self.open_ends.pop_first() {
                 self.open.remove(&index);

@@ -70,6 +70,8 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
         // A yes among several is none yet.
         Change::ApprovalVoted(_)
         | Change::StandingRevoked(_)
+        | Change::ActionSpent { .. }
+        | Change::BreakerReset(_)
         | Change::Outcome(_)
         | Change::PointAcknowledged(_)
         | Change::PointRetired { .. }

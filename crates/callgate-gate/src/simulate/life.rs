@@ -1,7 +1,7 @@
 //! A corpus against two snapshots: each side lives its own life, as if every request had come to a gate
 //! with that snapshot in force.
 
-use callgate_core::decide::{Ask, Decided, decide, plan};
+use callgate_core::decide::{Ask, Decided, decide, levels, plan};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
 use callgate_core::snapshot::Snapshot;
@@ -50,7 +50,8 @@ impl<'a> Life<'a> {
             // As a gate's clock, that of a life never goes back.
             None => {
                 let now_ms = case.now_ms.max(self.state.latest_ms());
-                self.state.facts(Some(&case.request), case.credential.clone(), now_ms)
+                let asks = levels(self.snapshot, ask, &case.credential);
+                self.state.facts_of(Some(&case.request), case.credential.clone(), now_ms, asks.as_deref())
             }
         };
         let blind = facts.history.as_ref().map_or_else(blind, |history| history.blind);

@@ -1,10 +1,13 @@
 //! One test, played: each request decided on the state that those before it left.
 
-use callgate_core::decide::{Ask, Decided, decide, plan};
+use std::collections::BTreeMap;
+
+use callgate_core::decide::{Ask, Decided, decide, levels, plan};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
 use callgate_core::finding::{Answer, Failure, Finding, Question};
 use callgate_core::history::{Observation, Occurrence};
+use callgate_core::limit::Ended;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, OutcomeDelta, SnapshotRef, State};
 
@@ -70,7 +73,8 @@ impl Log {
             Ask::Malformed(_) => None,
         };
         let blind = blind();
-        let mut facts = self.state.facts(request, case.credential.clone(), step.now_ms);
+        let asks = levels(snapshot, &step.ask, &case.credential);
+        let mut facts = self.state.facts_of(request, case.credential.clone(), step.now_ms, asks.as_deref());
         facts.monitor = case.monitor;
         let plan = plan(snapshot, &step.ask, &case.credential, &blind);
         facts.history = plan.map(|queries| self.state.history().read(queries, step.now_ms, blind));
@@ -105,7 +109,16 @@ impl Log {
         let key = open.key.clone();
         let version = self.state.session(&key).map_or(0, |session| session.version);
         let observations = self.observe(snapshot, ask, status, now_ms);
-        let delta = OutcomeDelta { decision, epoch: Some(EPOCH), key, observations, reads: None, version };
+        let delta = OutcomeDelta {
+            decision,
+            ended: Some(ended(status)),
+            epoch: Some(EPOCH),
+            key,
+            observations,
+            reads: None,
+            spent: BTreeMap::new(),
+            version,
+        };
         self.push(Change::Outcome(delta), now_ms);
         None
     }
@@ -118,6 +131,16 @@ impl Log {
         let history = self.state.history().read(queries, now_ms, blind);
         // An action whose end cannot be told apart was not allowed in the first place.
         snapshot.observe(&ended, &history).unwrap_or_default()
+    }
+}
+
+/// How limits see the end.
+fn ended(status: &str) -> Ended {
+    match status {
+        "succeeded" => Ended::Succeeded,
+        "cancelled" => Ended::Cancelled,
+        "not_run" => Ended::NotRun,
+        _ => Ended::Failed,
     }
 }
 
