@@ -491,3 +491,50 @@ pub fn names(limit: &Limit, request: &Request) -> Vec<String> {
     let lineage = lineage.get(..8).unwrap_or_default();
     keys(request, &limit.per).into_iter().map(|key| format!("{}@{lineage}:{key}", limit.id)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_begin_where_the_calendar_says() {
+        // 1970-01-01, 1970-02-01, 1972-03-01 (after a leap day), 2000-03-01, 2024-02-29, 2100-03-01.
+        let first = month_of(0);
+        assert_eq!(first_day(first), 0);
+        assert_eq!(first_day(first.saturating_add(1)), 31);
+        assert_eq!(first_day(month_of(790)), 790);
+        assert_eq!(first_day(month_of(11_017)), 11_017);
+        assert_eq!((month_of(19_782), first_day(month_of(19_782))), (month_of(19_754), 19_754));
+        assert_eq!(first_day(month_of(47_541)), 47_541);
+        let mut end = first_day(month_of(-800_000));
+        for month in month_of(-800_000)..month_of(800_000) {
+            let next = first_day(month.saturating_add(1));
+            assert_eq!(first_day(month), end);
+            assert!((28..=31).contains(&next.saturating_sub(end)), "{month}");
+            assert_eq!((month_of(end), month_of(next.saturating_sub(1))), (month, month));
+            end = next;
+        }
+    }
+
+    #[test]
+    fn a_meter_is_looked_at_once_however_often_it_counts() {
+        let mut meter = Meter::new(Gauge::Sum { over: Span::Rolling { ms: 1_000 } });
+        meter.add(0, Amount::ONE, None);
+        assert_eq!(meter.look_again(), Some(1_001));
+        meter.add(500, Amount::ONE, None);
+        assert_eq!((meter.look_again(), meter.ends_ms()), (None, 1_501));
+    }
+
+    #[test]
+    fn a_long_window_keeps_few_parts_and_never_forgets_early() {
+        let day = 86_400_000u64;
+        let mut meter = Meter::new(Gauge::Sum { over: Span::Rolling { ms: day } });
+        for second in 0..200_000i64 {
+            meter.add(second.saturating_mul(1_000), Amount::ONE, None);
+        }
+        let now = 199_999_000;
+        let used = meter.used(now).ceil();
+        assert!((86_400..=86_400 + 85).contains(&used), "{used}");
+        assert!(matches!(&meter.tally, Tally::Rolling { parts } if parts.parts.len() <= 1_026));
+    }
+}
