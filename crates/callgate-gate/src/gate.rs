@@ -434,6 +434,18 @@ impl Gate {
         self.store.failure().map(|failure| failure.to_string()).or_else(|| self.store.trouble())
     }
 
+    /// What an operator should look at, although the gate decides.
+    #[must_use]
+    pub fn concern(&self) -> Option<String> {
+        self.clock.astray_ms().map(|ahead| {
+            let (way, by) = if ahead > 0 { ("ahead of", ahead) } else { ("behind", ahead.saturating_neg()) };
+            format!(
+                "the system's clock was set {by} ms {way} the gate's, which did not follow; restart the gate if \
+                 the system's clock is right"
+            )
+        })
+    }
+
     /// What stopped the store for good; the gate must be closed and opened again.
     #[must_use]
     pub fn failure(&self) -> Option<String> {

@@ -37,7 +37,8 @@ pub(crate) async fn readyz(
     AnyCaller(caller): AnyCaller,
 ) -> Result<Response, Problem> {
     let Some(trouble) = app.gate.trouble() else {
-        return json(&app, StatusCode::OK, &wire::Health { status: "ready".to_owned(), reason: None });
+        let reason = caller.and_then(|_| app.gate.concern());
+        return json(&app, StatusCode::OK, &wire::Health { status: "ready".to_owned(), reason });
     };
     let strangers = || "the gate cannot keep evidence; its operator sees why".to_owned();
     let reason = caller.map_or_else(strangers, |_| trouble);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callgate_core::snapshot::Snapshot;
-use callgate_gate::clock::SystemClock;
+use callgate_gate::clock::SteadyClock;
 use callgate_gate::{Gate, GateOptions, OpenError, Opened, PublishError};
 use callgate_policy::Bundle;
 use callgate_store::{OsRandom, RealFs};
@@ -44,7 +44,8 @@ pub(crate) async fn open(
 ) -> Result<Opened, Failure> {
     let fs = RealFs::new(data);
     let fs = fs.map_err(|e| Failure::unavailable(format!("could not open `{}`: {e}", data.display())))?;
-    let opened = Gate::open(Arc::new(fs), Arc::new(SystemClock), Arc::new(OsRandom), bundle, options).await;
+    let opened =
+        Gate::open(Arc::new(fs), Arc::new(SteadyClock::default()), Arc::new(OsRandom), bundle, options).await;
     opened.map_err(|error| refused(data, &error))
 }
 
