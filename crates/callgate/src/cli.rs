@@ -113,4 +113,71 @@ mod tests {
     fn the_tree_is_sound() {
         Cli::command().debug_assert();
     }
+
+    /// The words of a line of shell, as far as the pages go: quotes, and what ends a command.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
+        for c in line.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => (quote, open) = (Some(c), true),
+                (c, Some(q)) if c == q => quote = None,
+                ('#' | '|' | '>' | '&' | ';', None) if !open => break,
+                (c, None) if c.is_whitespace() => {
+                    if std::mem::take(&mut open) {
+                        words.push(std::mem::take(&mut word));
+                    }
+                }
+                (c, _) => {
+                    word.push(c);
+                    open = true;
+                }
+            }
+        }
+        if open {
+            words.push(word);
+        }
+        words
+    }
+
+    /// The commands in the blocks of a page: lines that begin with `callgate` or `$ callgate`.
+    fn commands(page: &str) -> Vec<Vec<String>> {
+        let mut inside = false;
+        let page = page.replace("\\\n", " ");
+        let lines = page.lines().filter(|line| {
+            inside ^= line.trim_start().starts_with("```");
+            inside
+        });
+        let lines = lines.map(|line| line.trim().trim_start_matches("$ ").trim_start_matches("sudo "));
+        lines.filter(|line| line.starts_with("callgate ")).map(words).collect()
+    }
+
+    #[test]
+    fn every_command_that_the_pages_show_is_one() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let mut folders = vec![docs.clone()];
+        let (mut shown, mut wrong) = (0_usize, Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                // Written from the tree itself.
+                if entry.path().extension().is_none_or(|it| it != "md") || entry.file_name() == "cli.md" {
+                    continue;
+                }
+                let page = std::fs::read_to_string(entry.path()).unwrap();
+                for command in commands(&page) {
+                    shown = shown.saturating_add(1);
+                    if let Err(error) = Cli::try_parse_from(&command)
+                        && error.use_stderr()
+                    {
+                        wrong.push(format!("{}: {command:?}\n{error}", entry.path().display()));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(shown > 25, "{shown}");
+    }
 }
