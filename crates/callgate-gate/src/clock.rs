@@ -163,7 +163,9 @@ mod tests {
 
     const DAY: i64 = 86_400_000;
 
-    fn clocks() -> (Arc<ManualClock>, Arc<ManualClock>, SteadyClock<Arc<ManualClock>, Arc<ManualClock>>) {
+    type Hand = Arc<ManualClock>;
+
+    fn clocks() -> (Hand, Hand, SteadyClock<Hand, Hand>) {
         let (wall, elapsed) = (Arc::new(ManualClock::new(1_000 * DAY)), Arc::new(ManualClock::new(0)));
         let steady = SteadyClock::new(Arc::clone(&wall), Arc::clone(&elapsed));
         (wall, elapsed, steady)
