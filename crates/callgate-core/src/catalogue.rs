@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::limit::Amount;
 use crate::name::{Name, fold};
 use crate::request::Request;
 use crate::value::Value;
@@ -15,6 +16,8 @@ pub struct CatalogueTool {
     pub input_schema: Option<Value>,
     /// Tags every call of it carries.
     pub risk_tags: BTreeSet<Name>,
+    /// What a call of it costs at least, by folded unit.
+    pub cost: BTreeMap<String, Amount>,
 }
 
 /// The tools of a bundle, by folded identity.

@@ -299,6 +299,7 @@ fn law_7_risk_tags_are_at_least_the_catalogues() {
         identity: Name::new("t").unwrap(),
         input_schema: None,
         risk_tags: [Name::new("destructive").unwrap()].into(),
+        cost: std::collections::BTreeMap::new(),
     };
     with_tool.catalogue.insert(tool).unwrap();
     let asked = Ask::Request(Box::new(request(r#","risk_tags":["mine"]"#)));

@@ -220,8 +220,10 @@ fn contract_part(contract: &Contract) -> Part {
 fn tools(snapshot: &Snapshot) -> BTreeMap<String, Part> {
     let part = |tool: &callgate_core::catalogue::CatalogueTool| {
         let tags: Vec<String> = tool.risk_tags.iter().map(ToString::to_string).collect();
+        let cost: Vec<String> = tool.cost.iter().map(|(unit, amount)| format!("{amount} {unit}")).collect();
         let said = Said::default()
             .field("risk_tags", listed(&tags))
+            .field("cost", listed(&cost))
             .field("input_schema", tool.input_schema.as_ref().map(|schema| schema.canonical()));
         Part { id: tool.identity.to_string(), source: None, fields: said.0 }
     };

@@ -157,6 +157,8 @@ pub(crate) enum FileKind {
     Tools,
     /// `policies/*.{cedar,dogwood,rego}`.
     Policy(Language),
+    /// `limits/*.yaml`.
+    Limits,
     /// `tests/*.yaml`: they decide nothing.
     Tests,
     /// A folder this version knows of but cannot enforce.
@@ -188,8 +190,9 @@ impl FileKind {
                 Some(Language::of(name).map_or(Self::Misplaced, Self::Policy))
             }
             "tests" if yaml => Some(Self::Tests),
-            "limits" | "agents" | "data" => Some(Self::Later),
-            "rules" | "contracts" | "tools" | "policies" | "tests" => Some(Self::Misplaced),
+            "limits" if yaml => Some(Self::Limits),
+            "agents" | "data" => Some(Self::Later),
+            "rules" | "contracts" | "tools" | "policies" | "tests" | "limits" => Some(Self::Misplaced),
             _ => None,
         }
     }

@@ -79,6 +79,7 @@ codes! {
     OutOfRange "CG0209" Error "a number outside its range";
     Version "CG0210" Error "a language version that is not supported";
     BadShare "CG0211" Error "a text that cannot be a share";
+    BadAmount "CG0212" Error "a text that cannot be an amount";
     RepeatedId "CG0301" Error "an id stands twice in the bundle";
     BadCondition "CG0302" Error "a condition that does not compile";
     NeverTrue "CG0303" Error "a condition that is never true";
@@ -127,6 +128,12 @@ codes! {
     BadRequest "CG1002" Error "a test whose request is none";
     BadTest "CG1003" Error "a test that cannot be played";
     UnknownRule "CG1004" Error "a test names a rule that the bundle does not have";
+    BadPer "CG1101" Error "a list of whom a limit counts by that cannot be followed";
+    NoEstimate "CG1102" Error "a budget that could count nothing";
+    BadRate "CG1103" Error "a rate that cannot be held";
+    BadTrip "CG1104" Error "a breaker that does not say when it opens";
+    UnknownBudget "CG1105" Error "a breaker over a budget that the bundle does not have";
+    KeyBesideLimit "CG1106" Error "a key that says nothing in this limit";
 }
 
 #[cfg(test)]

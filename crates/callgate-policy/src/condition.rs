@@ -43,7 +43,19 @@ impl Condition {
     /// # Errors
     /// Every mistake, in the order of the text.
     pub(crate) fn compile(source: &str, args: Type) -> Result<Compiled, Vec<CelError>> {
-        let program = cel::compile_condition(source, &environment(args), &Limits::default())?;
+        Self::compile_in(source, &environment(args).variable("now", Type::TIMESTAMP))
+    }
+
+    /// As [`Self::compile`], for what must not ask for the hour: it is evaluated with [`Asked`].
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) fn compile_timeless(source: &str, args: Type) -> Result<Compiled, Vec<CelError>> {
+        Self::compile_in(source, &environment(args))
+    }
+
+    fn compile_in(source: &str, env: &Env) -> Result<Compiled, Vec<CelError>> {
+        let program = cel::compile_condition(source, env, &Limits::default())?;
         match program.constant() {
             Some(CelValue::Bool(constant)) => Ok(Compiled::Always(constant)),
             _ => Ok(Compiled::Open(Self { program })),
@@ -54,13 +66,18 @@ impl Condition {
     ///
     /// # Errors
     /// Why it has no answer, in words.
-    pub(crate) fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, String> {
-        let grant = budget.left.min(CONDITION_FUEL);
-        let mut fuel = Fuel::new(grant);
-        let answer = self.program.evaluate_bool(variables, &mut fuel);
-        budget.left = budget.left.saturating_sub(grant.saturating_sub(fuel.left()));
+    pub(crate) fn holds(&self, variables: &dyn Lookup, budget: &mut Budget) -> Result<bool, String> {
+        let answer = budget.spend(|fuel| self.program.evaluate_bool(variables, fuel));
         answer.map_err(|error| error.to_string())
     }
+}
+
+/// Compiles an expression over a request alone, of whatever type.
+///
+/// # Errors
+/// Every mistake, in the order of the text.
+pub(crate) fn compile_value(source: &str, args: Type) -> Result<Program, Vec<CelError>> {
+    cel::compile(source, &environment(args), &Limits::default())
 }
 
 /// The fuel that is left for one decision. Conditions draw on it in the order of evaluation:
@@ -77,7 +94,18 @@ impl Default for Budget {
     }
 }
 
-/// The variables of a condition, with `args` of that type.
+impl Budget {
+    /// Runs one condition or expression on its share of what is left.
+    pub(crate) fn spend<T>(&mut self, run: impl FnOnce(&mut Fuel) -> T) -> T {
+        let grant = self.left.min(CONDITION_FUEL);
+        let mut fuel = Fuel::new(grant);
+        let answer = run(&mut fuel);
+        self.left = self.left.saturating_sub(grant.saturating_sub(fuel.left()));
+        answer
+    }
+}
+
+/// The variables of a condition but `now`, with `args` of that type.
 fn environment(args: Type) -> Env {
     let text = || Type::STRING;
     let texts = || Type::list(Type::STRING);
@@ -114,7 +142,6 @@ fn environment(args: Type) -> Env {
         .variable("environment", text())
         .variable("cost", Type::map(text(), Type::DECIMAL))
         .variable("confidence", Type::DECIMAL)
-        .variable("now", Type::TIMESTAMP)
         .variable("request", request)
 }
 
@@ -132,26 +159,41 @@ pub(crate) struct Variables<'a> {
     pub(crate) facts: &'a Facts,
 }
 
+/// The values of a request alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a>(pub(crate) &'a Request);
+
 impl Lookup for Variables<'_> {
     fn get(&self, _slot: usize, name: &str) -> Option<CelValue<'_>> {
-        let request = self.request;
-        Some(match name {
-            "args" => CelValue::Map(cel::Map::Json(&request.args)),
-            "agent" => CelValue::fields(&request.agent),
-            "tool" => CelValue::fields(request.tool.as_ref()?),
-            "session" => CelValue::fields(&request.session),
-            "tenant" => word(&request.tenant),
-            "topic" => word(request.topic.as_ref()?),
-            "environment" => word(request.environment.as_ref()?),
-            "risk_tags" => words(request.risk_tags.iter()),
-            "labels" => CelValue::fields(&request.labels),
-            "cost" => CelValue::fields(&request.cost),
-            "confidence" => CelValue::Decimal(request.confidence?),
-            "now" => CelValue::Timestamp(i128::from(self.facts.now_ms).saturating_mul(NANOS)),
-            "request" => CelValue::fields(request),
-            _ => return None,
-        })
+        match name {
+            "now" => Some(CelValue::Timestamp(i128::from(self.facts.now_ms).saturating_mul(NANOS))),
+            name => asked(self.request, name),
+        }
     }
+}
+
+impl Lookup for Asked<'_> {
+    fn get(&self, _slot: usize, name: &str) -> Option<CelValue<'_>> {
+        asked(self.0, name)
+    }
+}
+
+fn asked<'a>(request: &'a Request, name: &str) -> Option<CelValue<'a>> {
+    Some(match name {
+        "args" => CelValue::Map(cel::Map::Json(&request.args)),
+        "agent" => CelValue::fields(&request.agent),
+        "tool" => CelValue::fields(request.tool.as_ref()?),
+        "session" => CelValue::fields(&request.session),
+        "tenant" => word(&request.tenant),
+        "topic" => word(request.topic.as_ref()?),
+        "environment" => word(request.environment.as_ref()?),
+        "risk_tags" => words(request.risk_tags.iter()),
+        "labels" => CelValue::fields(&request.labels),
+        "cost" => CelValue::fields(&request.cost),
+        "confidence" => CelValue::Decimal(request.confidence?),
+        "request" => CelValue::fields(request),
+        _ => return None,
+    })
 }
 
 fn word(name: &Name) -> CelValue<'_> {

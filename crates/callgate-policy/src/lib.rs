@@ -17,6 +17,7 @@ mod engine;
 mod explain;
 mod fingerprint;
 mod language;
+mod limits;
 mod lower;
 pub mod rego;
 mod render;

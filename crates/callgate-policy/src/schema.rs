@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use crate::decode::{Shape, with};
 use crate::language::contracts::ContractsFile;
+use crate::language::limits::LimitsFile;
 use crate::language::rules::RulesFile;
 use crate::language::settings::SettingsFile;
 use crate::language::tests::TestsFile;
@@ -16,6 +17,7 @@ pub fn json_schemas() -> Vec<(&'static str, String)> {
     vec![
         ("callgate.schema.json", document("callgate.yaml", SettingsFile::schema())),
         ("contracts.schema.json", document("contracts/*.yaml", ContractsFile::schema())),
+        ("limits.schema.json", document("limits/*.yaml", LimitsFile::schema())),
         ("rules.schema.json", document("rules/*.yaml", RulesFile::schema())),
         ("tests.schema.json", document("tests/*.yaml", TestsFile::schema())),
         ("webhooks.schema.json", document("the file of `callgate serve --webhooks`", WebhooksFile::schema())),

@@ -117,6 +117,11 @@ impl Gate {
                 "policies about the past cannot decide over the gate itself; use rules".to_owned(),
             ));
         }
+        if snapshot.has_limits() {
+            return Err(PublishError::Control(
+                "limits cannot decide over the gate itself; remove `limits/`".to_owned(),
+            ));
+        }
         let rules = snapshot.modules.iter().flat_map(|module| module.listed());
         if snapshot.defaults.mode == Mode::Monitor
             || !snapshot.defaults.monitored.is_empty()

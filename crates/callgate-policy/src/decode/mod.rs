@@ -9,8 +9,8 @@ mod shapes;
 pub(crate) use fields::Fields;
 pub(crate) use record::{key, with};
 pub(crate) use shapes::{
-    Condition, Duration, Flag, List, Meant, MeantText, ModeWord, NameText, OneOrList, Patterns, Percent,
-    Prose, Switch, Version, Whole, Word, duration_ms,
+    Choice, Condition, Duration, Flag, List, Meant, MeantText, ModeWord, NameText, OneOrList, Patterns,
+    Percent, Prose, Switch, Version, Whole, Word, Words, duration_ms, unknown_word,
 };
 
 use serde_json::Value as Json;

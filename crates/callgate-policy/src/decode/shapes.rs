@@ -258,6 +258,49 @@ impl Shape for ModeWord {
     }
 }
 
+/// A word out of a few.
+pub(crate) trait Words: Copy + 'static {
+    /// What such a word is, with its article.
+    const WHAT: &'static str;
+    /// The words, and what they say.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+/// One of [`Words`].
+pub(crate) struct Choice<T>(PhantomData<T>);
+
+impl<T: Words> Shape for Choice<T> {
+    type Out = T;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<T> {
+        let text = text(node, T::WHAT, sink)?;
+        let known = T::WORDS.iter().find(|(word, _)| *word == text);
+        let words: Vec<&'static str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        known.map(|(_, said)| *said).or_else(|| unknown_word(text, T::WHAT, &words, node, sink))
+    }
+
+    fn schema() -> Json {
+        json!({"enum": T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>()})
+    }
+}
+
+/// Reports a word that is not one of `words`.
+pub(crate) fn unknown_word<T>(
+    found: &str,
+    what: &str,
+    words: &[&'static str],
+    node: &Node,
+    sink: &mut Sink<'_>,
+) -> Option<T> {
+    let shown: String = found.escape_debug().take(64).collect();
+    let help = nearest(found, words.iter().copied()).map_or_else(
+        || format!("write one of {}", listed(words)),
+        |near| format!("did you mean `{near}`?"),
+    );
+    sink.add(Code::UnknownWord, node.span, format!("`{shown}` is not {what}")).help(help);
+    None
+}
+
 impl Shape for Percent {
     /// Basis points: hundredths of a percent.
     type Out = u32;

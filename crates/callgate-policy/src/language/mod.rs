@@ -6,6 +6,8 @@ pub(crate) mod actions;
 pub(crate) mod constraints;
 pub(crate) mod contracts;
 pub(crate) mod judge;
+pub(crate) mod limits;
+pub(crate) mod measures;
 pub(crate) mod rego;
 pub(crate) mod rules;
 pub(crate) mod settings;

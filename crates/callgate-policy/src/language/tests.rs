@@ -4,7 +4,6 @@ use callgate_core::constraint::Constraints;
 use callgate_core::decimal::Decimal;
 use callgate_core::decision::{Code as DenialCode, Decision};
 use callgate_core::facts::Credential;
-use callgate_core::fields::nearest;
 use callgate_core::finding::{Failure, Ruling};
 use callgate_core::name::Name;
 use callgate_core::request::DEFAULT_TENANT;
@@ -15,6 +14,7 @@ use super::constraints::ConstraintsText;
 use crate::codes::Code;
 use crate::decode::{
     Duration, Fields, List, NameText, OneOrList, Prose, Shape, Sink, Spanned, Switch, Version, Whole, Word,
+    unknown_word,
 };
 use crate::syntax::{Kind, Node};
 
@@ -438,26 +438,4 @@ impl Shape for ExactConstraints {
         }
         schema
     }
-}
-
-/// Reports a word that is not one of `words`.
-fn unknown_word<T>(
-    found: &str,
-    what: &str,
-    words: &[&'static str],
-    node: &Node,
-    sink: &mut Sink<'_>,
-) -> Option<T> {
-    let shown: String = found.escape_debug().take(64).collect();
-    let help = nearest(found, words.iter().copied()).map_or_else(
-        || {
-            format!(
-                "write one of {}",
-                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-            )
-        },
-        |near| format!("did you mean `{near}`?"),
-    );
-    sink.add(Code::UnknownWord, node.span, format!("`{shown}` is not {what}")).help(help);
-    None
 }

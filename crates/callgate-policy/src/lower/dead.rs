@@ -10,8 +10,9 @@ use callgate_core::name::Name;
 use callgate_core::pattern::{Pattern, Segment};
 
 use crate::codes::Code;
+use crate::decode::{Sink, Spanned};
 use crate::diagnostic::Problems;
-use crate::language::rules::RuleText;
+use crate::language::rules::MatchText;
 use crate::rules::{Compiled, Field, LabelTest, Matcher, Tags};
 use crate::syntax::{SourceFile, Span};
 
@@ -28,29 +29,28 @@ pub(super) struct Draft<'a> {
     pub(super) compiled: Compiled,
 }
 
-impl Draft<'_> {
-    /// Checks what the rule says by itself.
-    pub(super) fn check_alone(&self, text: &RuleText, catalogue: &Catalogue, problems: &mut Problems) {
-        let tags = text.r#match.as_ref().and_then(|it| it.value.risk_tags.as_ref());
-        if let Some(tags) = tags {
-            if tags.value.any.as_ref().is_some_and(|any| any.value.is_empty()) {
-                problems
-                    .add(Code::NeverMatches, self.file, tags.span, "`any` of no tags never holds")
-                    .help("name the tags, or leave `any` out");
-            }
-            if let Some(tag) = contradiction(&self.compiled.matcher.tags) {
-                let message = format!("the tag `{tag}` is both required and excluded");
-                problems
-                    .add(Code::NeverMatches, self.file, tags.span, message)
-                    .help("remove it from one of the two lists");
-            }
+/// Checks what a rule or limit says by itself of what it matches.
+pub(super) fn alone(
+    matcher: &Matcher,
+    matched: Option<&Spanned<MatchText>>,
+    catalogue: &Catalogue,
+    sink: &mut Sink<'_>,
+) {
+    if let Some(tags) = matched.and_then(|it| it.value.risk_tags.as_ref()) {
+        if tags.value.any.as_ref().is_some_and(|any| any.value.is_empty()) {
+            sink.add(Code::NeverMatches, tags.span, "`any` of no tags never holds")
+                .help("name the tags, or leave `any` out");
         }
-        let tools = text.r#match.as_ref().and_then(|it| it.value.tools.as_ref());
-        for tool in tools.into_iter().flat_map(|tools| &tools.value) {
-            if let Some(help) = misspelt(&tool.value, catalogue) {
-                let message = format!("the catalogue has no tool `{}`", tool.value.as_str());
-                problems.add(Code::UnknownTool, self.file, tool.span, message).help(help);
-            }
+        if let Some(tag) = contradiction(&matcher.tags) {
+            let message = format!("the tag `{tag}` is both required and excluded");
+            sink.add(Code::NeverMatches, tags.span, message).help("remove it from one of the two lists");
+        }
+    }
+    let tools = matched.and_then(|it| it.value.tools.as_ref());
+    for tool in tools.into_iter().flat_map(|tools| &tools.value) {
+        if let Some(help) = misspelt(&tool.value, catalogue) {
+            let message = format!("the catalogue has no tool `{}`", tool.value.as_str());
+            sink.add(Code::UnknownTool, tool.span, message).help(help);
         }
     }
 }

@@ -8,6 +8,7 @@ mod contracts;
 mod dead;
 mod dogwood;
 mod judge;
+mod limits;
 mod rego;
 mod rules;
 mod settings;
@@ -25,9 +26,11 @@ use crate::decode::{MeantText, Shape, Sink, Spanned};
 use crate::diagnostic::{Problems, Report};
 use crate::engine::{Engine, Policies};
 use crate::language::contracts::{ContractText, ContractsFile};
+use crate::language::limits::LimitsFile;
 use crate::language::rules::{RuleText, RulesFile};
 use crate::language::settings::SettingsFile;
 use crate::language::tests::TestsFile;
+use crate::limits::Limits;
 use crate::rules::Rules;
 use crate::syntax::{self, MAX_BUNDLE, MAX_FILE, MAX_FILES, Node, SourceFile, Span};
 use crate::testing::{Case, plan};
@@ -48,6 +51,7 @@ struct Parts<'a> {
     /// Rules, and whether their file says `invariants: true`.
     rules: Vec<(Part<'a, MeantText<RuleText>>, bool)>,
     contracts: Vec<Part<'a, MeantText<ContractText>>>,
+    limits: limits::Written<'a>,
     tools: Vec<Part<'a, Node>>,
     /// Files in languages that have parsers of their own.
     policies: Vec<(Language, &'a SourceFile<'a>)>,
@@ -146,8 +150,8 @@ fn file<'a>(path: &'a str, text: &'a str, problems: &mut Problems) -> Option<(Fi
             problems
                 .whole(Code::Misplaced, path, "the file is not where or as a file of a bundle must be")
                 .help(
-                    "a bundle has `callgate.yaml`, `rules/*.yaml`, `contracts/*.yaml`, `tools/*.json` and \
-                     `tests/*.yaml`, without further folders",
+                    "a bundle has `callgate.yaml`, `rules/*.yaml`, `contracts/*.yaml`, `limits/*.yaml`, \
+                     `tools/*.json` and `tests/*.yaml`, without further folders",
                 );
         }
         Some(kind) if text.len() <= MAX_FILE => return Some((kind, SourceFile::new(path, text))),
@@ -187,6 +191,11 @@ fn decode<'a>(files: &'a [(FileKind, SourceFile<'a>)], problems: &mut Problems) 
                 let sound = problems.errors() == before;
                 parts.contracts.extend(contracts.map(|contract| Part { file, text: contract.value, sound }));
             }
+            FileKind::Limits => {
+                let Some(text) = LimitsFile::decode(&root, sink) else { continue };
+                let sound = problems.errors() == before;
+                parts.limits.add(text, &Part { file, text: (), sound });
+            }
             FileKind::Tests => {
                 let tests = TestsFile::decode(&root, sink).filter(|_| sink.problems.errors() == before);
                 parts.tests.extend(tests.map(|text| Part { file, text, sound: true }));
@@ -208,6 +217,7 @@ fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Opti
         .collect();
     dead::check(&drafts, problems);
     let others = others(parts, &Shared { catalogue: &catalogue, defaults: &defaults }, problems);
+    let limits = parts.limits.lower(&catalogue, &defaults, problems);
     repeated_ids(parts, &others, problems);
     let silent = others.iter().all(|lowered| lowered.named.is_empty());
     if problems.errors() == 0 && parts.rules.is_empty() && parts.contracts.is_empty() && silent {
@@ -226,7 +236,10 @@ fn assemble(bundle: &Bundle, parts: &Parts<'_>, problems: &mut Problems) -> Opti
     let rules = Rules::new(compiled, catalogue.clone(), defaults.approval_expires_ms);
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(rules)];
     engines.extend(others.into_iter().filter_map(|lowered| lowered.engine));
-    let modules: Vec<Box<dyn Module>> = vec![Box::new(Policies::new(engines))];
+    let mut modules: Vec<Box<dyn Module>> = vec![Box::new(Policies::new(engines))];
+    if !limits.is_empty() {
+        modules.push(Box::new(Limits::new(limits, catalogue.clone())));
+    }
     Some(Snapshot { digest: bundle.digest(), modules, contracts, catalogue, defaults })
 }
 
@@ -261,7 +274,8 @@ fn repeated_ids(parts: &Parts<'_>, others: &[Lowered<'_>], problems: &mut Proble
     let written = rules
         .chain(contracts)
         .filter_map(|(file, id, what)| id.map(|Spanned { value, span }| (file, value.as_str(), *span, what)));
-    let named = others.iter().flat_map(|lowered| &lowered.named);
+    let limits = parts.limits.named();
+    let named = others.iter().flat_map(|lowered| &lowered.named).chain(&limits);
     let named = named.map(|named| (named.file, named.id.as_str(), named.span, named.what));
     let mut first: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
     for (file, id, span, what) in written.chain(named) {
@@ -270,7 +284,7 @@ fn repeated_ids(parts: &Parts<'_>, others: &[Lowered<'_>], problems: &mut Proble
             Some(earlier) => {
                 problems
                     .add(Code::RepeatedId, file, span, format!("the id `{id}` is that of {earlier}"))
-                    .help("give each rule, policy and contract an id of its own");
+                    .help("give each rule, policy, contract and limit an id of its own");
             }
         }
     }

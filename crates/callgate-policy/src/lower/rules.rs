@@ -11,15 +11,15 @@ use callgate_core::rule::Rule;
 use callgate_core::snapshot::Defaults;
 use callgate_core::value::Value;
 
-use super::dead::Draft;
+use super::dead::{self, Draft};
 use super::{Part, approval, judge};
-use crate::cel::Type;
+use crate::cel::{CelError, Type};
 use crate::codes::Code;
 use crate::condition::{self, Condition};
 use crate::decode::{MeantText, Sink, Spanned};
 use crate::diagnostic::Problems;
 use crate::fingerprint;
-use crate::language::rules::{RuleText, Tags as TagsText};
+use crate::language::rules::{MatchText, RuleText, ScopeText, Tags as TagsText};
 use crate::rules::{self, Compiled, LabelTest, Matcher, Tags, Want};
 use crate::syntax::{SourceFile, Span};
 
@@ -37,8 +37,11 @@ pub(super) fn lower<'a>(
     if let Some(effect) = effect {
         keys_of(text, effect, defaults, sink);
     }
-    let matcher = matcher(text);
-    let condition = text.when.as_ref().map(|when| compile(when, arguments(&matcher, catalogue), sink));
+    let matcher = matcher(text.scope.as_ref(), text.r#match.as_ref());
+    let condition = text.when.as_ref().map(|when| {
+        let compiled = Condition::compile(&when.value, arguments(&matcher, catalogue));
+        open(when, compiled, sink)
+    });
     let (id, effect) = (id?, effect?.value);
     let condition = match condition {
         None => None,
@@ -73,7 +76,7 @@ pub(super) fn lower<'a>(
     };
     let compiled = Compiled { rule, matcher, condition, judge };
     let draft = Draft { file, span: id.span, sound: part.sound, compiled };
-    draft.check_alone(text, catalogue, problems);
+    dead::alone(&draft.compiled.matcher, text.r#match.as_ref(), catalogue, sink);
     Some(draft)
 }
 
@@ -142,9 +145,13 @@ pub(super) fn wants(patterns: Option<&Spanned<Vec<Spanned<Pattern>>>>) -> Vec<Wa
     patterns.into_iter().flat_map(|list| &list.value).map(|it| Want::new(it.value.clone())).collect()
 }
 
-fn matcher(text: &RuleText) -> Matcher {
-    let scope = text.scope.as_ref().map(|scope| &scope.value);
-    let matched = text.r#match.as_ref().map(|matched| &matched.value);
+/// Whom and what something speaks of.
+pub(super) fn matcher(
+    scope: Option<&Spanned<ScopeText>>,
+    matched: Option<&Spanned<MatchText>>,
+) -> Matcher {
+    let scope = scope.map(|scope| &scope.value);
+    let matched = matched.map(|matched| &matched.value);
     let tags = matched.and_then(|it| it.risk_tags.as_ref()).map(|tags| &tags.value);
     let labels = matched.and_then(|it| it.labels.as_ref()).map(|labels| &labels.value);
     let label = |(name, values): &(Name, Vec<Spanned<Pattern>>)| LabelTest {
@@ -181,7 +188,7 @@ pub(super) fn lowered_tags(text: &TagsText) -> Tags {
 
 /// The type of `args`: what the catalogue says where the rule names its tools one by one and they
 /// take the same arguments; otherwise anything.
-fn arguments(matcher: &Matcher, catalogue: &Catalogue) -> Type {
+pub(super) fn arguments(matcher: &Matcher, catalogue: &Catalogue) -> Type {
     let schema = |want: &Want| {
         let tool = want.is_exact().then(|| catalogue.find(want.pattern.as_str())).flatten()?;
         tool.input_schema.as_ref().map(Type::from_json_schema)
@@ -192,8 +199,12 @@ fn arguments(matcher: &Matcher, catalogue: &Catalogue) -> Type {
 }
 
 /// The condition; `Some(None)` when it always holds, `None` after a report.
-fn compile(when: &Spanned<String>, args: Type, sink: &mut Sink<'_>) -> Option<Option<Condition>> {
-    match Condition::compile(&when.value, args) {
+pub(super) fn open(
+    when: &Spanned<String>,
+    compiled: Result<condition::Compiled, Vec<CelError>>,
+    sink: &mut Sink<'_>,
+) -> Option<Option<Condition>> {
+    match compiled {
         Ok(condition::Compiled::Open(condition)) => Some(Some(condition)),
         Ok(condition::Compiled::Always(true)) => Some(None),
         Ok(condition::Compiled::Always(false)) => {
@@ -202,14 +213,19 @@ fn compile(when: &Spanned<String>, args: Type, sink: &mut Sink<'_>) -> Option<Op
             None
         }
         Err(errors) => {
-            for error in errors {
-                let span = locate(sink.file, when, error.span.start, error.span.end);
-                let found = sink.add(Code::BadCondition, span, error.message);
-                if let Some(hint) = error.hint {
-                    found.help(hint);
-                }
-            }
+            mistakes(when, errors, sink);
             None
+        }
+    }
+}
+
+/// Reports what is wrong with an expression, where it stands.
+pub(super) fn mistakes(text: &Spanned<String>, errors: Vec<CelError>, sink: &mut Sink<'_>) {
+    for error in errors {
+        let span = locate(sink.file, text, error.span.start, error.span.end);
+        let found = sink.add(Code::BadCondition, span, error.message);
+        if let Some(hint) = error.hint {
+            found.help(hint);
         }
     }
 }

@@ -11,8 +11,9 @@ use callgate_core::request::Tool;
 
 use super::Part;
 use crate::codes::Code;
-use crate::decode::{Fields, Flag, NameText, OneOrList, Shape, Sink, Spanned};
+use crate::decode::{Fields, Flag, NameText, OneOrList, Shape, Sink};
 use crate::diagnostic::Problems;
+use crate::language::measures::CostText;
 use crate::syntax::{Kind, Node, SourceFile, Span, Text};
 
 record! {
@@ -20,6 +21,8 @@ record! {
     struct ToolExtra {
         /// Risk tags that every call of the tool carries.
         optional risk_tags: OneOrList<NameText>,
+        /// What a call of the tool costs at least, by unit.
+        optional cost: CostText,
     }
 }
 
@@ -100,16 +103,19 @@ fn tool_of(server: &Name, tool: &Node, sink: &mut Sink<'_>) -> Option<CatalogueT
         return None;
     };
     let name = NameText::decode(name, sink);
-    let risk_tags = risk_tags(tool, sink);
+    let extra = extra(tool, sink);
+    let risk_tags = risk_tags(tool, extra.as_ref(), sink);
     let schema = tool.get("inputSchema");
     if let Some(schema) = schema.filter(|schema| !matches!(schema.kind, Kind::Map(_))) {
         return sink.wrong_type(schema, "a JSON Schema, a mapping");
     }
+    let cost = extra?.cost.map(|cost| cost.value).unwrap_or_default();
     match Tool::new(Some(server.clone()), name?) {
         Ok(known) => Some(CatalogueTool {
             identity: known.identity,
             input_schema: schema.map(Node::to_value),
             risk_tags: risk_tags?,
+            cost,
         }),
         Err(error) => {
             sink.add(Code::BadSchema, name_span(tool), error.to_string());
@@ -118,9 +124,17 @@ fn tool_of(server: &Name, tool: &Node, sink: &mut Sink<'_>) -> Option<CatalogueT
     }
 }
 
+/// What the catalogue says of a tool beside what its server says; `None` only after a report.
+fn extra(tool: &Node, sink: &mut Sink<'_>) -> Option<ToolExtra> {
+    match tool.get("x-callgate") {
+        Some(node) => ToolExtra::decode(node, sink),
+        None => Some(ToolExtra { risk_tags: None, cost: None }),
+    }
+}
+
 /// The tags that the hints and the catalogue give a tool. A read-only tool cannot be destructive,
 /// whatever `destructiveHint` says (MCP, ToolAnnotations).
-fn risk_tags(tool: &Node, sink: &mut Sink<'_>) -> Option<BTreeSet<Name>> {
+fn risk_tags(tool: &Node, extra: Option<&ToolExtra>, sink: &mut Sink<'_>) -> Option<BTreeSet<Name>> {
     let annotations = tool.get("annotations");
     let mut hint = |word: &str| -> Option<Option<bool>> {
         annotations
@@ -129,10 +143,6 @@ fn risk_tags(tool: &Node, sink: &mut Sink<'_>) -> Option<BTreeSet<Name>> {
     };
     let (read_only, destructive, external) =
         (hint("readOnlyHint"), hint("destructiveHint"), hint("openWorldHint"));
-    let extra = match tool.get("x-callgate") {
-        Some(node) => ToolExtra::decode(node, sink)?.risk_tags,
-        None => None,
-    };
     let (read_only, destructive, external) = (read_only?, destructive?, external?);
     let words = [
         (read_only == Some(true), "read"),
@@ -141,6 +151,6 @@ fn risk_tags(tool: &Node, sink: &mut Sink<'_>) -> Option<BTreeSet<Name>> {
         (external == Some(true), "external"),
     ];
     let hinted = words.into_iter().filter(|(holds, _)| *holds).filter_map(|(_, word)| Name::new(word).ok());
-    let written = extra.map(|tags| tags.value).unwrap_or_default();
-    Some(hinted.chain(written.into_iter().map(|Spanned { value, .. }| value)).collect())
+    let written = extra?.risk_tags.iter().flat_map(|tags| &tags.value).map(|tag| tag.value.clone());
+    Some(hinted.chain(written).collect())
 }

@@ -11,6 +11,7 @@ mod generate;
 mod hostile;
 mod judge;
 mod laws;
+mod limits;
 mod matching;
 mod mixtures;
 mod modes;
