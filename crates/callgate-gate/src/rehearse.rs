@@ -1,15 +1,16 @@
 //! Deciding on a snapshot alone: for a bundle that no gate has in force.
 //!
-//! The same `decide`, on a session and nonces that nobody has seen. There is no log, so there is no receipt and no
+//! The same `decide`, on a session, nonces and limits that nobody has used. There is no log, so there is no receipt and no
 //! permission.
 
-use callgate_core::decide::{Ask, Decided, decide, plan};
+use callgate_core::decide::{Ask, Decided, decide, levels, plan};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
 use callgate_core::history::History;
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
+use callgate_core::state::meters::Meters;
 use callgate_policy::Explanation;
 
 use crate::Credential;
@@ -38,6 +39,12 @@ fn decided(snapshot: &Snapshot, request: &[u8], credential: &Credential, now_ms:
         Err(problem) => Ask::Malformed(problem.to_string()),
     };
     let mut facts = Facts::new(credential.clone(), now_ms);
+    let request = match &ask {
+        Ask::Request(request) => Some(request.as_ref()),
+        Ask::Malformed(_) => None,
+    };
+    let asks = levels(snapshot, &ask, credential);
+    facts.limits = Meters::default().facts(request, credential, asks.as_deref(), now_ms);
     // Nothing happened before, and nothing is kept, so there is nothing to hide.
     let blind = Digest::of(UNPUBLISHED.as_bytes());
     let queries = plan(snapshot, &ask, credential, &blind);

@@ -52,6 +52,10 @@ impl Plan {
     #[must_use]
     pub fn begins_ms(&self) -> Option<i64> {
         let sides = std::iter::once(&self.candidate).chain(&self.baseline);
+        // What limits have counted may reach back as far as there is anything.
+        if sides.clone().any(|snapshot| snapshot.has_limits()) {
+            return None;
+        }
         let back = sides.map(|snapshot| past::back(&snapshot.monitors())).max().unwrap_or(0);
         self.filter.since_ms.map(|since| since.saturating_sub(back.max(MARGIN_MS)))
     }
@@ -144,7 +148,10 @@ impl Simulation {
                 let status = crate::past::status(receipt.payload).ok();
                 self.sides().for_each(|side| side.ended(receipt, outcome, status, delta.now_ms));
             }
-            _ => self.library.learn(receipt, &delta),
+            _ => {
+                self.sides().for_each(|side| side.changed(receipt.index, &delta));
+                self.library.learn(receipt, &delta);
+            }
         }
     }
 
@@ -190,15 +197,15 @@ impl Simulation {
             Ok((record, ask, facts))
         });
         let (record, ask, facts) = inputs.inspect_err(|_| {
-            self.sides().for_each(|side| {
+            for side in std::iter::once(&mut self.candidate).chain(&mut self.baseline) {
                 side.lost_event(recorded.issued_at_ms);
-                side.lost_place(receipt, Some(recorded.version()));
-            });
+                side.lost(receipt, Some(recorded.version()), &self.library);
+            }
         })?;
         let library = &mut self.library;
         let mut one = |side: &mut Side, ask, facts| {
             let decided = side.evaluate(receipt, recorded, ask, facts, library);
-            decided.inspect_err(|_| side.lost_place(receipt, Some(recorded.version())))
+            decided.inspect_err(|_| side.lost(receipt, Some(recorded.version()), library))
         };
         let was = self.baseline.as_mut().map(|side| one(side, ask.clone(), facts.clone()));
         let now = one(&mut self.candidate, ask, facts);
@@ -274,10 +281,10 @@ impl Simulation {
         self.not_evaluated(receipt.index, (Reason::Unreadable, problem));
         let delta: Option<Delta> = serde_json::from_slice(receipt.delta).ok();
         let at_ms = delta.map_or(i64::MAX, |delta| delta.now_ms);
-        self.sides().for_each(|side| {
+        for side in std::iter::once(&mut self.candidate).chain(&mut self.baseline) {
             side.lost_event(at_ms);
-            side.lost_place(receipt, None);
-        });
+            side.lost(receipt, None, &self.library);
+        }
     }
 
     fn not_evaluated(&mut self, receipt: u64, (reason, detail): Refused) {

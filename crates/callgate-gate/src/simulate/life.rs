@@ -4,6 +4,7 @@
 use callgate_core::decide::{Ask, Decided, decide, levels, plan};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
+use callgate_core::limit::Ask as Level;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, SnapshotRef, State};
 use callgate_policy::Explanation;
@@ -69,6 +70,9 @@ impl<'a> Life<'a> {
         if case.facts.is_some() && !answers(self.snapshot, &ask, &facts) {
             return Err(Reason::HistoryIncomplete);
         }
+        if case.facts.is_some() && !measured(self.snapshot, &ask, &facts) {
+            return Err(Reason::LimitsIncomplete);
+        }
         let decided = decide(self.snapshot, ask, &facts);
         if !decided.questions.is_empty() {
             return Err(Reason::JudgeNotAsked);
@@ -85,6 +89,15 @@ fn answers(snapshot: &Snapshot, ask: &Ask, facts: &Facts) -> bool {
     let blind = facts.history.as_ref().map_or_else(blind, |history| history.blind);
     let asked = plan(snapshot, ask, &facts.credential, &blind).unwrap_or_default();
     asked.iter().all(|query| facts.history.as_ref().is_some_and(|history| history.answer(query).is_some()))
+}
+
+/// Whether given facts hold every level that the snapshot's limits ask for.
+fn measured(snapshot: &Snapshot, ask: &Ask, facts: &Facts) -> bool {
+    let given = facts.limits.as_ref().map(|limits| limits.levels.as_slice()).unwrap_or_default();
+    let has = |ask: &Level| {
+        given.iter().any(|level| level.ask() == (ask.meter.as_str(), ask.limit, ask.amount))
+    };
+    levels(snapshot, ask, &facts.credential).unwrap_or_default().iter().all(has)
 }
 
 /// Decides every request of a corpus with the candidate, and with the baseline if there is one.

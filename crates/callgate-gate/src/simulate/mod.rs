@@ -10,6 +10,7 @@ mod history;
 mod library;
 mod life;
 mod live;
+mod meters;
 mod past;
 mod positions;
 mod recorded;

@@ -212,6 +212,8 @@ pub enum Reason {
     JudgeNotAsked,
     /// The candidate asks about a past of which a part was erased or lies before what was read.
     HistoryIncomplete,
+    /// The candidate limits what a part of the past used up that was erased or could not be decided again.
+    LimitsIncomplete,
     /// The candidate's contracts differ, and the session began before what was read, or a part of it
     /// could not be decided again.
     PositionUnknown,
@@ -233,6 +235,7 @@ impl Reason {
             Self::Unreadable => "its record cannot be read",
             Self::JudgeNotAsked => "the candidate asks a judge what nobody has answered",
             Self::HistoryIncomplete => "the candidate asks about a past that is not all there",
+            Self::LimitsIncomplete => "the candidate's limits count over a past that is not all there",
             Self::PositionUnknown => "the session's place in the candidate's contract is not known",
             Self::TagsUnknown => "risk tags of the old catalogue cannot be told from the caller's",
             Self::SnapshotUnreadable => "the snapshot that had decided cannot be read back",

@@ -11,6 +11,7 @@ use callgate_log::statement::Status;
 use callgate_store::ReceiptView;
 
 use super::library::Library;
+use super::meters::Counted;
 use super::past::Past;
 use super::positions::{self, Positions};
 use super::recorded::Recorded;
@@ -30,6 +31,7 @@ pub(super) struct Side {
     pub(super) snapshot: Arc<Snapshot>,
     past: Option<Past>,
     positions: Positions,
+    counted: Option<Counted>,
     /// How it stands to each snapshot that had decided.
     beside: BTreeMap<String, Result<Beside, String>>,
 }
@@ -49,6 +51,7 @@ impl Side {
         Self {
             past: Past::new(&snapshot, begins_ms),
             positions: Positions::new(&snapshot.contracts),
+            counted: Counted::new(&snapshot),
             snapshot,
             beside: BTreeMap::new(),
         }
@@ -56,7 +59,7 @@ impl Side {
 
     /// Whether decisions that nobody asks for must be made again for the sake of those that come later.
     pub(super) fn remembers(&self) -> bool {
-        self.past.is_some() || !self.snapshot.contracts.is_empty()
+        self.past.is_some() || self.counted.is_some() || !self.snapshot.contracts.is_empty()
     }
 
     /// Decides again, on what was recorded.
@@ -80,12 +83,41 @@ impl Side {
         if !answered {
             return Err(refused(Reason::HistoryIncomplete));
         }
+        if !self.measure(recorded.version(), &ask, &mut facts, library) {
+            return Err(refused(Reason::LimitsIncomplete));
+        }
+        let now_ms = facts.now_ms;
         let decided = decide(&self.snapshot, ask, &facts);
         if !decided.questions.is_empty() {
             return Err(refused(Reason::JudgeNotAsked));
         }
         self.positions.advance(key.as_ref(), decided.effects.advance.as_ref());
+        if let Some(counted) = &mut self.counted {
+            counted.decided(receipt.index, &decided, now_ms);
+        }
         Ok(decided)
+    }
+
+    /// Puts the levels of the snapshot's limits among the facts; `false` if one is not known. What was
+    /// recorded with the snapshot's own decisions stands.
+    fn measure(&self, version: &str, ask: &Ask, facts: &mut Facts, library: &Library) -> bool {
+        if self.is_own(library.digest(version)) {
+            return true;
+        }
+        // What another snapshot's limits and breakers came to says nothing of these.
+        facts.limits = None;
+        self.counted.as_ref().is_none_or(|counted| counted.answer(&self.snapshot, ask, facts))
+    }
+
+    fn is_own(&self, digest: Option<&str>) -> bool {
+        digest.is_some_and(|digest| digest == self.snapshot.digest.to_string())
+    }
+
+    /// Something happened to meters beside decisions and outcomes.
+    pub(super) fn changed(&mut self, index: u64, delta: &Delta) {
+        if let Some(counted) = &mut self.counted {
+            counted.changed(index, delta);
+        }
     }
 
     /// Puts what the snapshot asks of the past among the facts, and remembers this decision for those that
@@ -140,6 +172,9 @@ impl Side {
         status: Option<Status>,
         now_ms: i64,
     ) {
+        if let Some(counted) = &mut self.counted {
+            counted.ended(receipt.index, outcome, now_ms);
+        }
         let Some(past) = &mut self.past else { return };
         match status {
             Some(status) => past.ended(&self.snapshot, receipt.index, now_ms, outcome.decision, status),
@@ -154,8 +189,13 @@ impl Side {
         }
     }
 
-    /// The decision of this receipt was not made again, so its session's place is not known any more.
-    pub(super) fn lost_place(&mut self, receipt: ReceiptView<'_>, version: Option<&str>) {
+    /// The decision of this receipt was not made again, so what it takes and its session's place are not
+    /// known any more.
+    pub(super) fn lost(&mut self, receipt: ReceiptView<'_>, version: Option<&str>, library: &Library) {
+        let own = self.is_own(version.and_then(|version| library.digest(version)));
+        if let Some(counted) = &mut self.counted {
+            counted.lost(receipt.index, receipt.delta, own);
+        }
         if self.snapshot.contracts.is_empty() {
             return;
         }

@@ -24,6 +24,8 @@ pub(crate) struct Dimensions;
 pub(crate) struct LevelsText;
 /// What an action costs, by unit.
 pub(crate) struct CostText;
+/// What an action had cost, by unit; it may be nothing.
+pub(crate) struct SpentText;
 /// Over which time a budget sums.
 pub(crate) struct OverText;
 /// So many in some time.
@@ -80,32 +82,44 @@ fn shown(text: &str) -> String {
     text.escape_debug().take(64).collect()
 }
 
+/// Reads an amount; `None` only after a report.
+fn amount(node: &Node, least: Amount, sink: &mut Sink<'_>) -> Option<Amount> {
+    const EXPECTED: &str = "an amount: a decimal in a string, such as `\"12.50\"`";
+    let Some(text) = node.scalar().filter(|text| !text.is_null() && text.boolean().is_none()) else {
+        return sink.wrong_type(node, EXPECTED);
+    };
+    let shown = shown(&text.text);
+    let number = text.text.parse::<Amount>();
+    let exact = !text.plain || text.integer().is_some();
+    if let Ok(amount) = number
+        && exact
+        && amount >= least
+    {
+        return Some(amount);
+    }
+    let help = match number {
+        Ok(amount) if amount < least => {
+            "an amount is more than zero; to stop everything, write a rule that denies".to_owned()
+        }
+        Ok(_) => format!("write it in quotes, so that it stays exact: \"{shown}\""),
+        Err(_) => {
+            "write a decimal in a string, without signs and separators, such as \"1234.50\"".to_owned()
+        }
+    };
+    sink.add(Code::BadAmount, node.span, format!("`{shown}` is not an amount")).help(help);
+    None
+}
+
+/// The least amount above zero that is kept.
+fn least() -> Amount {
+    "0.000000001".parse().unwrap_or(Amount::ONE)
+}
+
 impl Shape for AmountText {
     type Out = Amount;
 
     fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Amount> {
-        const EXPECTED: &str = "an amount: a decimal in a string, such as `\"12.50\"`";
-        let Some(text) = node.scalar().filter(|text| !text.is_null() && text.boolean().is_none()) else {
-            return sink.wrong_type(node, EXPECTED);
-        };
-        let shown = shown(&text.text);
-        let read = if text.plain && text.integer().is_none() {
-            None
-        } else {
-            text.text.parse::<Amount>().ok().filter(|amount| !amount.is_zero())
-        };
-        if read.is_none() {
-            let help = match text.text.parse::<Amount>() {
-                Ok(amount) if amount.is_zero() => {
-                    "an amount is more than zero; to stop everything, write a rule that denies".to_owned()
-                }
-                Ok(_) => format!("write it in quotes, so that it stays exact: \"{shown}\""),
-                Err(_) => "write a decimal in a string, without signs and separators, such as \"1234.50\""
-                    .to_owned(),
-            };
-            sink.add(Code::BadAmount, node.span, format!("`{shown}` is not an amount")).help(help);
-        }
-        read
+        amount(node, least(), sink)
     }
 
     fn schema() -> Json {
@@ -236,25 +250,43 @@ impl Shape for LevelsText {
     }
 }
 
+/// Reads amounts by folded unit, none less than `least`.
+fn costs(node: &Node, least: Amount, sink: &mut Sink<'_>) -> Option<BTreeMap<String, Amount>> {
+    let Kind::Map(entries) = &node.kind else {
+        return sink.wrong_type(node, "a mapping of units and amounts, such as `{\"usd\": \"0.02\"}`");
+    };
+    let mut read = BTreeMap::new();
+    for (key, cost) in entries {
+        let place = Node { span: key.span, kind: Kind::Scalar(Text { text: key.text.clone(), plain: false }) };
+        let (unit, cost) = (UnitText::decode(&place, sink), amount(cost, least, sink));
+        read.insert(fold(&unit?), cost?);
+    }
+    Some(read)
+}
+
 impl Shape for CostText {
     /// By folded unit.
     type Out = BTreeMap<String, Amount>;
 
     fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Self::Out> {
-        let Kind::Map(entries) = &node.kind else {
-            return sink.wrong_type(node, "a mapping of units and amounts, such as `{\"usd\": \"0.02\"}`");
-        };
-        let mut read = BTreeMap::new();
-        for (key, amount) in entries {
-            let place = Node { span: key.span, kind: Kind::Scalar(Text { text: key.text.clone(), plain: false }) };
-            let (unit, amount) = (UnitText::decode(&place, sink), AmountText::decode(amount, sink));
-            read.insert(fold(&unit?), amount?);
-        }
-        Some(read)
+        costs(node, least(), sink)
     }
 
     fn schema() -> Json {
         json!({"type": "object", "additionalProperties": AmountText::schema()})
+    }
+}
+
+impl Shape for SpentText {
+    /// By folded unit.
+    type Out = BTreeMap<String, Amount>;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Self::Out> {
+        costs(node, Amount::ZERO, sink)
+    }
+
+    fn schema() -> Json {
+        json!({"type": "object", "additionalProperties": {"type": ["string", "integer"]}})
     }
 }
 

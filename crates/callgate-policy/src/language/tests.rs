@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::constraints::ConstraintsText;
+use super::measures::SpentText;
 use crate::codes::Code;
 use crate::decode::{
     Duration, Fields, List, NameText, OneOrList, Prose, Shape, Sink, Spanned, Switch, Version, Whole, Word,
@@ -111,6 +112,8 @@ record! {
     struct OutcomeText {
         /// `succeeded`, `failed`, `timed_out`, `cancelled`, `not_run` or `unknown`.
         required status: StatusWord,
+        /// What it cost, by unit, decimals in strings; left out, what was estimated.
+        optional cost: SpentText,
     }
 }
 

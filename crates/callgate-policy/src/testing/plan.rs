@@ -9,6 +9,7 @@ use callgate_core::facts::Credential;
 use callgate_core::fields::nearest;
 use callgate_core::finding::{Failure, Ruling};
 use callgate_core::json::Limits;
+use callgate_core::limit::Amount;
 use callgate_core::name::Name;
 use callgate_core::request::Request;
 use callgate_core::value::Value;
@@ -52,7 +53,15 @@ pub(super) struct Step {
     pub(super) ask: Ask,
     pub(super) expect: ExpectText,
     /// How the action ended, if it is to be recorded.
-    pub(super) outcome: Option<&'static str>,
+    pub(super) outcome: Option<Ending>,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    pub(super) status: &'static str,
+    /// What it cost, by folded unit.
+    pub(super) spent: BTreeMap<String, Amount>,
 }
 
 impl Case {
@@ -218,7 +227,10 @@ fn step(
             Ask::Request(Box::new(parsed(&request, now_ms, sink)?))
         }
     };
-    let outcome = text.outcome.and_then(|outcome| outcome.value.status).map(|status| status.value);
+    let outcome = text.outcome.and_then(|outcome| {
+        let spent = outcome.value.cost.map(|cost| cost.value).unwrap_or_default();
+        Some(Ending { status: outcome.value.status?.value, spent })
+    });
     Some(Step { source: sink.file.source(span), now_ms, ask, expect: expect.value, outcome })
 }
 

@@ -1,7 +1,5 @@
 //! One test, played: each request decided on the state that those before it left.
 
-use std::collections::BTreeMap;
-
 use callgate_core::decide::{Ask, Decided, decide, levels, plan};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
@@ -11,7 +9,7 @@ use callgate_core::limit::Ended;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta, OutcomeDelta, SnapshotRef, State};
 
-use super::plan::{Given, Step};
+use super::plan::{Ending, Given, Step};
 use super::{Case, Covered, StepFailure, TestDifference, TestResult, compare};
 use crate::explain::Explanation;
 
@@ -84,8 +82,8 @@ impl Log {
         effects.snapshot = VERSION;
         effects.epoch = EPOCH;
         let index = self.push(Change::Decision(effects), step.now_ms);
-        if let Some(status) = step.outcome {
-            differences.extend(self.close(snapshot, &decided.ask, index, status, step.now_ms));
+        if let Some(ending) = &step.outcome {
+            differences.extend(self.close(snapshot, &decided.ask, index, ending, step.now_ms));
         }
         (decided, differences)
     }
@@ -96,9 +94,10 @@ impl Log {
         snapshot: &Snapshot,
         ask: &Ask,
         decision: u64,
-        status: &'static str,
+        ending: &Ending,
         now_ms: i64,
     ) -> Option<TestDifference> {
+        let status = ending.status;
         let Some(open) = self.state.open_action(decision) else {
             return Some(TestDifference {
                 field: "outcome",
@@ -116,7 +115,7 @@ impl Log {
             key,
             observations,
             reads: None,
-            spent: BTreeMap::new(),
+            spent: ending.spent.clone(),
             version,
         };
         self.push(Change::Outcome(delta), now_ms);

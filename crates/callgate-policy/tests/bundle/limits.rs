@@ -148,7 +148,7 @@ fn limits_are_matched_cautiously() {
   - {id: tagged, match: {risk_tags: [money]}, rate: 1/1m, per: []}
   - {id: some, match: {tools: [bank.pay]}, when: args.count > 3, rate: 1/1m, per: []}",
     );
-    let told = charged(&snapshot, r#"{"agent":{"id":"bot"},"tool":{"server":"ВANK","name":"Pay"},"args":{"count":4}}"#);
+    let told = charged(&snapshot, r#"{"agent":{"id":"bot"},"tool":{"server":"Bаnk","name":"Pay"},"args":{"count":4}}"#);
     assert_eq!(told, ["prod 1", "some 1", "tool 1"]);
     // A condition without an answer speaks, and the action does not run.
     let told = charged(&snapshot, &pay("{}", r#","environment":"dev","risk_tags":["Money"]"#));

@@ -51,7 +51,7 @@ fn reported(tests: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_examples_pass_and_touch_every_rule() {
-    for example in ["quickstart", "loan", "topics"] {
+    for example in ["quickstart", "loan", "topics", "limits"] {
         let bundle =
             callgate_policy::Bundle::new(folder(&root().join("examples").join(example)), Default::default());
         let report = run(&bundle, None).unwrap_or_else(|report| panic!("{example}: {report}"));

@@ -65,8 +65,12 @@ fn human(bundle: &Bundle, snapshot: Option<&Snapshot>, report: &Report) -> Resul
     let Some(snapshot) = snapshot else { return Ok(()) };
     let paint = Paint::stdout();
     let counts = Counts::of(snapshot);
+    let limits = match counts.limits {
+        0 => String::new(),
+        limits => format!(", {}", counted(limits, "limit")),
+    };
     output::line(&format!(
-        "{} {}, {}, {} in {}",
+        "{} {}{limits}, {}, {} in {}",
         paint.green("ok"),
         counted(counts.rules, "rule"),
         counted(counts.contracts, "contract"),
@@ -78,6 +82,7 @@ fn human(bundle: &Bundle, snapshot: Option<&Snapshot>, report: &Report) -> Resul
 
 struct Counts {
     rules: u64,
+    limits: u64,
     contracts: u64,
     tools: u64,
 }
@@ -87,6 +92,14 @@ impl Counts {
         Self {
             rules: number(
                 snapshot.modules.iter().map(|module| module.rules()).fold(0, usize::saturating_add),
+            ),
+            limits: number(
+                snapshot
+                    .modules
+                    .iter()
+                    .filter(|module| module.has_limits())
+                    .map(|module| module.listed().len())
+                    .fold(0, usize::saturating_add),
             ),
             contracts: number(snapshot.contracts.len()),
             tools: number(snapshot.catalogue.iter().count()),
@@ -107,6 +120,7 @@ fn machine(bundle: &Bundle, snapshot: Option<&Snapshot>, report: &Report) -> Res
             let counts = Counts::of(snapshot);
             members.insert("digest".to_owned(), json!(snapshot.digest.to_string()));
             members.insert("rules".to_owned(), json!(counts.rules));
+            members.insert("limits".to_owned(), json!(counts.limits));
             members.insert("contracts".to_owned(), json!(counts.contracts));
             members.insert("tools".to_owned(), json!(counts.tools));
         }

@@ -1,6 +1,6 @@
 //! The pure core: `decide` on facts, and the state it folds to.
 
-use callgate_core::decide::{Ask, decide};
+use callgate_core::decide::{Ask, decide, levels};
 use callgate_core::decision::Code;
 use callgate_core::facts::Credential;
 use callgate_core::json::Limits;
@@ -30,7 +30,8 @@ pub(crate) fn ask(case: &Case) -> Result<Vec<Answer>, String> {
             Ask::Request(request) => Some(request.as_ref()),
             Ask::Malformed(_) => None,
         };
-        let facts = state.facts(request, credential.clone(), NOW_MS);
+        let asks = levels(&snapshot, &ask, &credential);
+        let facts = state.facts_of(request, credential.clone(), NOW_MS, asks.as_deref());
         let decided = decide(&snapshot, ask, &facts);
         let delta = Delta { change: Change::Decision(decided.effects.clone()), now_ms: NOW_MS };
         let mut sha256 = [0; 32];

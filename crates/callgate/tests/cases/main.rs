@@ -79,14 +79,16 @@ fn the_cases_cover_what_can_be_said() {
     let decisions: BTreeSet<&str> = expected().map(|e| e.decision.as_str()).collect();
     assert_eq!(decisions.len(), 5, "{decisions:?}");
     let codes: BTreeSet<&str> = expected().filter_map(|e| e.code.as_deref()).collect();
-    // The others need budgets, breakers, certificates or a broken disk.
+    // The others need people, certificates or a broken disk.
     let all = [
         "INVALID_REQUEST",
         "STALE_TIMESTAMP",
         "REPLAY_NONCE",
         "SEALED_SEQUENCE",
         "SEQUENCE_VIOLATION",
+        "BREAKER_OPEN",
         "NO_POLICY_MATCH",
+        "BUDGET_EXCEEDED",
         "ACTION_NOT_ALLOWED",
         "DENIED_BY_RULE",
         "POLICY_ERROR",

@@ -1,0 +1,136 @@
+//! What a snapshot's limits would have counted, had it decided alone: the fold of its own decisions and of
+//! the outcomes that were recorded.
+//!
+//! Decisions that the snapshot itself had made stand on the levels that were recorded with them. For all
+//! others this fold is read, and it tells nothing of a meter that may lack something.
+
+use callgate_core::decide::{Ask, Decided, levels};
+use callgate_core::digest::Digest;
+use callgate_core::facts::Facts;
+use callgate_core::limit::{Amount, Gauge, Span};
+use callgate_core::snapshot::Snapshot;
+use callgate_core::state::{Change, DecisionDelta, Delta, OutcomeDelta, SessionKey, State};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// The fold.
+#[derive(Debug)]
+pub(super) struct Counted {
+    state: State,
+    /// Whether anything may stop whoever asks, whatever it asks.
+    breaks: bool,
+    /// When something ran of which is not known what it takes, last.
+    gap_ms: Option<i64>,
+}
+
+impl Counted {
+    /// Of a snapshot that limits.
+    pub(super) fn new(snapshot: &Snapshot) -> Option<Self> {
+        if !snapshot.has_limits() {
+            return None;
+        }
+        let mut rules = snapshot.modules.iter().flat_map(|module| module.listed());
+        let breaks = rules.any(|rule| rule.module == "breaker");
+        Some(Self { state: State::default(), breaks, gap_ms: None })
+    }
+
+    /// Puts the levels that the snapshot asks for among the facts; `false` if they are not known.
+    pub(super) fn answer(&self, snapshot: &Snapshot, ask: &Ask, facts: &mut Facts) -> bool {
+        let asks = levels(snapshot, ask, &facts.credential).unwrap_or_default();
+        let request = match ask {
+            Ask::Request(request) => Some(request.as_ref()),
+            Ask::Malformed(_) => None,
+        };
+        if let Some(gap) = self.gap_ms {
+            let since = facts.now_ms.saturating_sub(gap);
+            let whole = asks.iter().all(|ask| reach(ask.gauge, ask.limit).is_some_and(|reach| since >= reach));
+            if !whole || (self.breaks && request.is_some()) {
+                return false;
+            }
+        }
+        facts.limits = self.state.meters().facts(request, &facts.credential, Some(&asks), facts.now_ms);
+        true
+    }
+
+    /// The snapshot decided at `index`.
+    pub(super) fn decided(&mut self, index: u64, decided: &Decided, now_ms: i64) {
+        self.count(index, decided.effects.clone(), now_ms);
+    }
+
+    /// What was recorded at `index` was not decided again. `own` if this snapshot had decided it.
+    pub(super) fn lost(&mut self, index: u64, delta: &[u8], own: bool) {
+        let Ok(Delta { change: Change::Decision(effects), now_ms }) = serde_json::from_slice(delta) else {
+            self.gap_ms = Some(i64::MAX);
+            return;
+        };
+        if own {
+            self.count(index, effects, now_ms);
+        } else if !effects.control {
+            // A denial may be what a breaker counts, so that one tells nothing either.
+            let ran = effects.open_until_ms.is_some() || self.breaks;
+            self.gap_ms = if ran { self.gap_ms.max(Some(now_ms)) } else { self.gap_ms };
+        }
+    }
+
+    fn count(&mut self, index: u64, effects: DecisionDelta, now_ms: i64) {
+        // Nothing of it matters here but what is taken, and nobody's session is kept for it.
+        let effects = DecisionDelta {
+            advance: None,
+            approval: None,
+            key: Some(nobody()),
+            nonce: None,
+            observations: Vec::new(),
+            reads: None,
+            slot: None,
+            team: None,
+            tried: None,
+            ..effects
+        };
+        self.push(index, Change::Decision(effects), now_ms);
+    }
+
+    /// An action ended, if it is one that this snapshot let run.
+    pub(super) fn ended(&mut self, index: u64, outcome: &OutcomeDelta, now_ms: i64) {
+        let outcome = OutcomeDelta {
+            key: nobody(),
+            observations: Vec::new(),
+            reads: None,
+            ..outcome.clone()
+        };
+        self.push(index, Change::Outcome(outcome), now_ms);
+    }
+
+    /// Something else happened to meters: more was spent, or a person reset a breaker.
+    pub(super) fn changed(&mut self, index: u64, delta: &Delta) {
+        if matches!(delta.change, Change::ActionSpent { .. } | Change::BreakerReset(_)) {
+            self.push(index, delta.change.clone(), delta.now_ms);
+        }
+    }
+
+    fn push(&mut self, index: u64, change: Change, now_ms: i64) {
+        // No level depends on a receipt's bytes, so its place stands for them.
+        let payload = Digest::of(&index.to_be_bytes());
+        self.state.apply(index, payload.as_bytes(), &Delta { change, now_ms });
+    }
+}
+
+/// A session that is none.
+const fn nobody() -> SessionKey {
+    SessionKey { agent: String::new(), session: String::new(), tenant: String::new() }
+}
+
+/// How long something that was taken may matter to a meter; `None` for ever.
+fn reach(gauge: Gauge, limit: Amount) -> Option<i64> {
+    let ms = |ms: u64| i64::try_from(ms).ok();
+    match gauge {
+        Gauge::Sum { over: Span::Life {} } => None,
+        Gauge::Sum { over: Span::Hour {} } => Some(HOUR_MS),
+        Gauge::Sum { over: Span::Day {} } => Some(DAY_MS),
+        Gauge::Sum { over: Span::Month {} } => Some(DAY_MS.saturating_mul(31)),
+        // A part of a window may last a little longer than the window.
+        Gauge::Sum { over: Span::Rolling { ms: window } } => ms(window.saturating_add(window.div_ceil(512))),
+        Gauge::Bucket { interval_ns } => ms(limit.ceil().saturating_mul(interval_ns).div_ceil(1_000_000)),
+        Gauge::Distinct { ms: window } | Gauge::Failures { ms: window } => ms(window),
+    }
+}
