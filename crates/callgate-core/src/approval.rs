@@ -19,7 +19,8 @@ use crate::value::{Map, Value};
 
 /// What a held action is found by. Both are hidden: who reads the log without the gate's secret
 /// cannot guess arguments from them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ApprovalNames {
     /// The action of this principal in this session: tenant, agent, chain, on whose behalf, team,
     /// session, step, environment, risk tags, cost, and everything in the action digest.

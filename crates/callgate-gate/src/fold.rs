@@ -1,11 +1,29 @@
 //! The state the store folds: [`callgate_core::state::State`] over canonical JSON deltas.
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use callgate_core::state::{Change, Conflict, Delta, State};
+use callgate_log::hash::{Hash, sha256};
 use callgate_store::{Fold, FoldError, SegmentStore};
+use serde::Deserialize;
 
-use crate::events::Feed;
+use crate::events::{Feed, Places};
+
+/// Names how a state is saved, and what a log folds to. It grows with every change to what `apply` does with an old
+/// delta; a release folds the log anew in any case.
+const FORMAT: &str = concat!("callgate state 1, ", env!("CARGO_PKG_VERSION"));
+
+/// As much of a receipt as names its delta.
+#[derive(Deserialize)]
+struct Named {
+    predicate: Effects,
+}
+
+#[derive(Deserialize)]
+struct Effects {
+    effects_digest: Hash,
+}
 
 /// The gate's state, as the store sees it.
 #[derive(Debug, Default)]
@@ -53,6 +71,24 @@ impl Fold for GateState {
     fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
         self.0.apply(index, payload_sha256, delta);
         self.2.note(index, &delta.change);
+    }
+
+    fn belongs(payload: &[u8], delta: &[u8]) -> bool {
+        let named = serde_json::from_slice::<Named>(payload).ok();
+        named.is_some_and(|named| sha256(delta) == named.predicate.effects_digest)
+    }
+
+    const FORMAT: Option<&'static str> = Some(FORMAT);
+
+    fn save(&self, out: &mut dyn Write) -> Result<(), FoldError> {
+        let feed = self.2.places();
+        ciborium::into_writer(&(&self.0, feed), out).map_err(|e| FoldError(e.to_string()))
+    }
+
+    fn load(input: &mut dyn Read) -> Result<Self, FoldError> {
+        let (state, feed): (State, Places) =
+            ciborium::from_reader(input).map_err(|e| FoldError(e.to_string()))?;
+        Ok(Self(state, Pause::default(), Feed::at(feed)))
     }
 }
 

@@ -46,6 +46,8 @@ pub struct GateOptions {
     pub limits: Limits,
     /// Length of a log segment in bytes; 16 MiB.
     pub segment_bytes: u64,
+    /// See [`callgate_store::Options::save_every`]; 100,000.
+    pub save_every: u64,
     /// See [`callgate_store::Options::discard_damaged_tail`].
     pub discard_damaged_tail: bool,
     /// Open a data folder that has no policy yet, for its registry; whatever is asked is denied.
@@ -62,6 +64,7 @@ impl Default for GateOptions {
             deadline: Duration::from_secs(2),
             limits: Limits::REQUEST,
             segment_bytes: 16 << 20,
+            save_every: 100_000,
             discard_damaged_tail: false,
             without_policy: false,
             control: None,
@@ -248,6 +251,7 @@ impl Gate {
         let identity = Identity::open(fs.as_ref(), random.as_ref())?;
         let mut store_options = Options::new(identity.log_id());
         store_options.segment_bytes = options.segment_bytes;
+        store_options.save_every = options.save_every;
         store_options.discard_damaged_tail = options.discard_damaged_tail;
         let signer = identity.checkpoint_signer()?;
         let (store, recovery) =
@@ -450,6 +454,12 @@ impl Gate {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.store.failure().map(|failure| failure.to_string())
+    }
+
+    /// How the saving of states goes: what a start will go on from.
+    #[must_use]
+    pub fn saved(&self) -> callgate_store::Saved {
+        self.store.saved()
     }
 
     /// Stops accepting, waits for what is under way, and lets go of the data folder.

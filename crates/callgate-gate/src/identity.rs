@@ -107,7 +107,7 @@ impl Identity {
         let signer = checkpoint::CheckpointSigner::new(&self.origin, self.key.clone());
         let signer = signer.map_err(|e| unusable(e.to_string()))?;
         let verifier = signer.verifier();
-        Ok(Box::new(Signer { signer, verifier }))
+        Ok(Box::new(Signer { signer, verifier, key: self.key.clone() }))
     }
 
     /// Writes the public key beside the log; the same bytes at every start.
@@ -125,6 +125,12 @@ impl Identity {
 struct Signer {
     signer: checkpoint::CheckpointSigner,
     verifier: NoteVerifier,
+    key: SigningKey,
+}
+
+/// What is signed for a saved state: never the bytes of a note or an envelope.
+fn attested(digest: &[u8; 32]) -> Vec<u8> {
+    [domain::STATE.as_bytes(), &[0], digest].concat()
 }
 
 impl CheckpointSigner for Signer {
@@ -136,6 +142,15 @@ impl CheckpointSigner for Signer {
     fn verify(&self, note: &[u8]) -> Option<(u64, [u8; 32])> {
         let checkpoint = checkpoint::Checkpoint::open_with(note, &self.verifier).ok()?;
         Some((checkpoint.size, *checkpoint.root.as_bytes()))
+    }
+
+    fn attest(&self, digest: &[u8; 32]) -> Vec<u8> {
+        self.key.sign(&attested(digest)).to_vec()
+    }
+
+    fn attests(&self, digest: &[u8; 32], attestation: &[u8]) -> bool {
+        let signature = attestation.try_into();
+        signature.is_ok_and(|signature| self.key.verifying_key().verify(&attested(digest), signature).is_ok())
     }
 }
 

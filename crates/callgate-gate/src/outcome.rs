@@ -177,7 +177,7 @@ impl Gate {
             let now_ms = clock.max(state.latest_ms());
             let open = state.open_action(index)?.clone();
             let session = state.session(&open.key);
-            let (version, prev) = (session.map_or(0, |s| s.version), session.and_then(|s| s.last));
+            let (version, prev) = session.map_or((0, None), |s| (s.version, s.last));
             let history = queries.map(|(queries, blind)| state.history().read(queries, now_ms, blind));
             Some(Closing { open, version, prev, now_ms, history })
         });

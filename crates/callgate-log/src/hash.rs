@@ -147,6 +147,8 @@ pub mod domain {
     pub const QUESTION: &str = "callgate/question/v1";
     /// Nothing: under the signing key's seed, the secret in the keys of a gate's history.
     pub const HISTORY: &str = "callgate/history/v1";
+    /// The SHA-256 of a saved state, which the log's key signs so that a start can rely on it.
+    pub const STATE: &str = "callgate/state/v1";
     /// What a person said about an approval: `comment_commitment` in the details of an admin receipt.
     pub const COMMENT: &str = "callgate/comment/v1";
     /// The SHA-256 of what the action returned: `result_commitment`.

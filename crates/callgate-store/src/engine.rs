@@ -12,15 +12,13 @@ use crate::error::{CommitError, StoreFailure};
 use crate::fold::{CheckpointSigner, Durable, Entry, Fold};
 use crate::fs::File;
 use crate::housekeeper;
-use crate::layout::{HEAD, Prepared, segment_path};
+use crate::layout::{HEAD, HEADER, Prepared, segment_path};
 #[cfg(feature = "mutants")]
 use crate::options::Mutant;
 use crate::shared::{Mark, Outcome, Queued, Shared};
 
 /// Room kept for a note beyond the longest one seen: the size in it grows by a digit now and then.
 const NOTE_SLACK: usize = 64;
-/// Bytes of the header sector.
-const HEADER: u64 = 512;
 
 /// The segment being written.
 pub(crate) struct Active {
@@ -53,7 +51,7 @@ enum Room {
 /// Writes groups.
 pub(crate) struct Engine<S: Fold> {
     shared: Arc<Shared<S>>,
-    signer: Box<dyn CheckpointSigner>,
+    signer: Arc<dyn CheckpointSigner>,
     active: Active,
     builder: GroupBuilder,
     /// Entries of the group in flight; answered whatever happens.
@@ -65,12 +63,8 @@ pub(crate) struct Engine<S: Fold> {
 }
 
 impl<S: Fold> Engine<S> {
-    pub(crate) fn new(
-        shared: Arc<Shared<S>>,
-        signer: Box<dyn CheckpointSigner>,
-        active: Active,
-        stepped: bool,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<S>>, active: Active, stepped: bool) -> Self {
+        let signer = Arc::clone(&shared.signer);
         let note_len = shared.on_disk.read().checkpoint.as_ref().map_or(0, |note| note.len());
         let note_len =
             if note_len == 0 { signer.sign(0, shared.tree.read().root().as_bytes()).len() } else { note_len };

@@ -144,6 +144,11 @@ pub enum OpenError {
         /// What is wrong with it.
         source: FoldError,
     },
+    /// A delta is not the one its receipt names.
+    #[error(
+        "the state change of receipt {0} is not the one that the receipt names: it was exchanged; restore the data folder from a copy"
+    )]
+    Exchanged(u64),
     /// The log lacks receipts that were once durable.
     #[error(
         "`{witness}` attests {held} receipts, the log has {found}: its end is missing, or it was restored from an older copy; restore the newest copy"

@@ -2,10 +2,11 @@
 //!
 //! The store knows no policy. It must never look into a payload, a delta or an attachment.
 
+use std::io;
 use std::sync::Arc;
 
 /// State that is a fold of the log.
-pub trait Fold: Send + Sync + 'static {
+pub trait Fold: Send + Sync + Sized + 'static {
     /// One receipt's state changes, with the versions its decision consulted.
     type Delta: Send + 'static;
     /// Why a delta no longer applies.
@@ -23,6 +24,36 @@ pub trait Fold: Send + Sync + 'static {
     fn check(&self, delta: &Self::Delta) -> Result<(), Self::Conflict>;
     /// Applies a delta. Must be a function of the state and these arguments alone: no clock, no randomness.
     fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Self::Delta);
+
+    /// Whether `delta` is the one that the receipt with this payload names. Asked whenever a receipt is folded from
+    /// disk: the tree holds payloads only. What names none says yes.
+    #[must_use]
+    fn belongs(payload: &[u8], delta: &[u8]) -> bool {
+        let _ = (payload, delta);
+        true
+    }
+
+    /// Names what [`Fold::save`] writes and what [`Fold::apply`] makes of a log: another name, and what was saved is
+    /// left aside and the log folded again. Without one nothing is saved.
+    const FORMAT: Option<&'static str> = None;
+
+    /// Writes the whole state.
+    ///
+    /// # Errors
+    /// What `out` reports, or that it cannot be written.
+    fn save(&self, out: &mut dyn io::Write) -> Result<(), FoldError> {
+        let _ = out;
+        Err(FoldError("this state is not saved".to_owned()))
+    }
+
+    /// Reads what [`Fold::save`] wrote: a state that behaves as the one that was saved, for ever. It must not read on.
+    ///
+    /// # Errors
+    /// What `input` reports, or that it is something else.
+    fn load(input: &mut dyn io::Read) -> Result<Self, FoldError> {
+        let _ = input;
+        Err(FoldError("this state is not saved".to_owned()))
+    }
 }
 
 /// A delta that cannot be read back.
@@ -97,11 +128,22 @@ impl StoredReceipt {
     }
 }
 
-/// Signs tree heads and knows its own signatures again.
-pub trait CheckpointSigner: Send + 'static {
+/// Signs tree heads and saved states, and knows its own signatures again.
+pub trait CheckpointSigner: Send + Sync + 'static {
     /// A signed note over a tree head; at most [`callgate_log::segment::MAX_NOTE`] bytes, always of much the same
     /// length. An empty one refuses: nothing of the group is acknowledged, and the store stops.
     fn sign(&self, size: u64, root: &[u8; 32]) -> Vec<u8>;
     /// Size and root of a note this log signed; `None` for any other.
     fn verify(&self, note: &[u8]) -> Option<(u64, [u8; 32])>;
+    /// Signs the SHA-256 of a saved state, so that it passes for nothing else; at most 16 KiB. An empty signature
+    /// refuses: no state is saved.
+    fn attest(&self, digest: &[u8; 32]) -> Vec<u8> {
+        let _ = digest;
+        Vec::new()
+    }
+    /// Whether [`CheckpointSigner::attest`] gave this for that digest.
+    fn attests(&self, digest: &[u8; 32], attestation: &[u8]) -> bool {
+        let _ = (digest, attestation);
+        false
+    }
 }

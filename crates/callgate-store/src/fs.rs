@@ -101,8 +101,13 @@ pub enum LockError {
 
 /// Reads a whole file.
 pub(crate) fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
-    let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut bytes = vec![0; len];
-    file.read_at(&mut bytes, 0)?;
+    read_from(file, 0)
+}
+
+/// Reads a file from byte `offset` to its end.
+pub(crate) fn read_from(file: &dyn File, offset: u64) -> io::Result<Vec<u8>> {
+    let len = file.len()?.checked_sub(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    file.read_at(&mut bytes, offset)?;
     Ok(bytes)
 }

@@ -9,6 +9,8 @@ pub(crate) const LOG: &str = "log";
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const HEAD: &str = "head";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// Bytes of a segment's header sector.
+pub(crate) const HEADER: u64 = 512;
 
 /// The file of segment `number`.
 pub(crate) fn segment_path(number: u64) -> String {

@@ -21,6 +21,7 @@ mod read_only;
 mod reader;
 mod real;
 mod recover;
+mod saved;
 mod seal;
 mod shared;
 #[cfg(feature = "sim")]
@@ -43,4 +44,4 @@ pub use reader::LogReader;
 pub use real::RealFs;
 pub use recover::Recovery;
 pub use seal::{Key, SealError, SealedHeader, seal, unseal};
-pub use store::{Commit, SegmentStore};
+pub use store::{Commit, Saved, SegmentStore};

@@ -26,6 +26,9 @@ pub struct Options {
     /// How often the housekeeper writes the latest checkpoint to its own file, and retries a segment that could not be
     /// prepared. 1 s.
     pub housekeeping: Duration,
+    /// The state is saved beside the log after about so many receipts, so that a start folds no more than those; 0
+    /// saves none. 100,000.
+    pub save_every: u64,
     /// Cut a damaged tail even though it may hold an acknowledged receipt. Only for an operator who read the error
     /// and decided so, for one start. Never reaches below a checkpoint kept outside the log.
     pub discard_damaged_tail: bool,
@@ -64,6 +67,8 @@ pub enum Mutant {
     CutDamage,
     /// An entry is applied although what it consulted has changed.
     SkipCheck,
+    /// A saved state is used whatever its bytes are.
+    TrustSaved,
 }
 
 impl Options {
@@ -78,6 +83,7 @@ impl Options {
             max_group: 4096,
             reserve_bytes: 64 << 10,
             housekeeping: Duration::from_secs(1),
+            save_every: 100_000,
             discard_damaged_tail: false,
             #[cfg(feature = "mutants")]
             mutant: None,

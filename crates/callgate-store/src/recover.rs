@@ -1,8 +1,10 @@
-//! Opening a log: read every group, check everything, fold the state, and only then touch a byte.
+//! Opening a log: read every group, check everything, fold the state, and only then touch a byte. With a saved state
+//! that fits the log, the groups before it are not read, only the headers of their segments.
 //!
 //! What one interrupted write explains is cut. Everything else is refused with the file, the place and what to do;
 //! nothing is repaired by guessing.
 
+use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
 
@@ -15,9 +17,10 @@ use sha2::{Digest, Sha256};
 use crate::engine::Active;
 use crate::error::OpenError;
 use crate::fold::{CheckpointSigner, Fold};
-use crate::fs::{File, Fs, read_all};
-use crate::layout::{CHECKPOINT, LOG, prepare, segment_number, segment_path, zero};
+use crate::fs::{File, Fs, read_all, read_from};
+use crate::layout::{CHECKPOINT, HEADER, LOG, prepare, segment_number, segment_path, zero};
 use crate::options::Options;
+use crate::saved::{self, Base, Looked};
 use crate::shared::{Mark, OnDisk};
 use crate::tree::Tree;
 use crate::witness::{Head, Witness, read_checkpoint};
@@ -38,6 +41,10 @@ pub struct Recovery {
     pub discarded: bool,
     /// The newest checkpoint.
     pub checkpoint: Option<Arc<[u8]>>,
+    /// The saved state that was gone on from, and its receipts; those before it were not read.
+    pub saved: Option<(String, u64)>,
+    /// Saved states that were left aside, and why. Nothing is lost by it but time.
+    pub ignored: Vec<(String, String)>,
 }
 
 /// What the committer starts from.
@@ -47,6 +54,8 @@ pub(crate) struct Opened {
     pub(crate) head: Head,
     pub(crate) active: Active,
     pub(crate) recovery: Recovery,
+    /// Receipts and length of the saved state it began with.
+    pub(crate) base: Option<(u64, u64)>,
 }
 
 pub(crate) fn io_error(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> OpenError {
@@ -70,6 +79,8 @@ pub(crate) fn open<S: Fold>(
         witnesses.push(Witness { file: CHECKPOINT, size, root });
     }
     let numbers = segments(fs)?;
+    let Looked { base, witness, ignored } = saved::newest::<S>(fs, options, signer);
+    witnesses.extend(witness);
     let mut replay = Replay {
         options,
         signer,
@@ -79,9 +90,14 @@ pub(crate) fn open<S: Fold>(
         on_disk: OnDisk::default(),
         recovery: Recovery::default(),
         position: None,
+        base: None,
         cut: None,
         ended: false,
     };
+    replay.recovery.ignored = ignored;
+    if let Some(base) = base {
+        replay.go_on_from(base);
+    }
     for number in numbers {
         replay.segment(fs, number)?;
     }
@@ -122,9 +138,30 @@ struct Replay<'a, S: Fold> {
     on_disk: OnDisk,
     recovery: Recovery,
     position: Option<Position>,
+    base: Option<Covered>,
     cut: Option<Cut>,
     /// Whether everything from here on must be blank.
     ended: bool,
+}
+
+/// What a saved state covers.
+#[derive(Clone, Copy)]
+struct Covered {
+    receipts: u64,
+    /// Length of its file.
+    length: u64,
+    /// Where it ends: the segment, and the byte after its last group.
+    segment: u64,
+    end: u64,
+}
+
+/// The part of a segment that is read.
+struct Span {
+    from: u64,
+    /// Length of the segment.
+    length: u64,
+    /// Whether a later one was begun.
+    later: bool,
 }
 
 /// Where the log ends.
@@ -138,7 +175,40 @@ struct Position {
 }
 
 impl<S: Fold> Replay<'_, S> {
+    /// Takes a saved state over. That the log has what it covers was looked at when it was read.
+    fn go_on_from(&mut self, base: Base<S>) {
+        let Base { file, length, segment_length, state, tree, on_disk } = base;
+        let (Some(last), Some(end)) = (on_disk.last, on_disk.ends.last().copied()) else { return };
+        // A segment's first group is written with its header.
+        let from = if last.offset == HEADER { 0 } else { last.offset };
+        self.position = Some(Position { segment: last.segment, length: segment_length, last: from, end });
+        self.base = Some(Covered { receipts: on_disk.size, length, segment: last.segment, end });
+        self.recovery.saved = Some((file, on_disk.size));
+        self.recovery.groups = on_disk.groups;
+        self.recovery.segments = last.segment.saturating_sub(1);
+        (*self.state, self.tree, self.on_disk) = (state, tree, on_disk);
+    }
+
+    /// Reads the rest of the segment in which a saved state ends.
+    fn rest(&mut self, fs: &dyn Fs, number: u64, end: u64) -> Result<(), OpenError> {
+        let path = segment_path(number);
+        let file = fs.open(&path).map_err(io_error("open", &path))?;
+        let bytes = read_from(file.as_ref(), end).map_err(io_error("read", &path))?;
+        drop(file);
+        let later = fs.open(&segment_path(number.saturating_add(1))).is_ok_and(|f| begun(f.as_ref()));
+        let length = end.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let reader = SegmentReader::part(number, end, &bytes);
+        self.groups(number, &path, reader, Span { from: end, length, later })
+    }
+
     fn segment(&mut self, fs: &dyn Fs, number: u64) -> Result<(), OpenError> {
+        if let Some(covered) = self.base {
+            match number.cmp(&covered.segment) {
+                Ordering::Less => return Ok(()),
+                Ordering::Equal => return self.rest(fs, number, covered.end),
+                Ordering::Greater => {}
+            }
+        }
         let path = segment_path(number);
         let file = fs.open(&path).map_err(io_error("open", &path))?;
         let bytes = read_all(file.as_ref()).map_err(io_error("read", &path))?;
@@ -159,7 +229,9 @@ impl<S: Fold> Replay<'_, S> {
         match header {
             Ok(Some(header)) => {
                 self.fits(&path, &header, length)?;
-                self.groups(number, &path, &bytes, later)
+                // A header without a group is the rest of an interrupted first write and goes with it.
+                let span = Span { from: 0, length, later };
+                self.groups(number, &path, SegmentReader::new(number, &bytes), span)
             }
             Ok(None) => self.headless(number, &path, &bytes, None),
             // Damaged in the write of the segment's first group, or later: see `headless`.
@@ -225,11 +297,14 @@ impl<S: Fold> Replay<'_, S> {
         self.ended = true;
     }
 
-    fn groups(&mut self, number: u64, path: &str, bytes: &[u8], later: bool) -> Result<(), OpenError> {
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let mut reader = SegmentReader::new(number, bytes);
-        // A header without a group is the rest of an interrupted first write and goes with it.
-        let mut from = 0;
+    fn groups(
+        &mut self,
+        number: u64,
+        path: &str,
+        mut reader: SegmentReader<'_>,
+        span: Span,
+    ) -> Result<(), OpenError> {
+        let Span { mut from, length, later } = span;
         let (to, damaged) = loop {
             match reader.step() {
                 Step::Group(group) => {
@@ -265,6 +340,9 @@ impl<S: Fold> Replay<'_, S> {
         }
         for receipt in &group.receipts {
             let index = self.tree.size();
+            if !S::belongs(receipt.payload, receipt.delta) {
+                return Err(OpenError::Exchanged(index));
+            }
             let delta = S::decode(receipt.delta).map_err(|source| OpenError::Delta { index, source })?;
             self.state.apply(index, &Sha256::digest(receipt.payload).into(), &delta);
             self.tree.push(leaf_hash(receipt.payload));
@@ -303,8 +381,9 @@ impl<S: Fold> Replay<'_, S> {
         let active = self.active(fs)?;
         self.recovery.receipts = found;
         self.recovery.checkpoint.clone_from(&self.on_disk.checkpoint);
-        let Self { tree, on_disk, recovery, .. } = self;
-        Ok(Opened { tree, on_disk, head, active, recovery })
+        let Self { tree, on_disk, recovery, base, .. } = self;
+        let base = base.map(|covered| (covered.receipts, covered.length));
+        Ok(Opened { tree, on_disk, head, active, recovery, base })
     }
 
     /// Zeroes the cut and syncs it, so that no old byte can ever be read as part of a new group.

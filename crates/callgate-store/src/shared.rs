@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::error::{CommitError, StoreFailure};
-use crate::fold::{Durable, Entry, Fold};
+use crate::fold::{CheckpointSigner, Durable, Entry, Fold};
 use crate::fs::Fs;
 use crate::layout::Prepared;
 use crate::options::Options;
@@ -54,6 +54,12 @@ pub(crate) struct OnDisk {
     pub(crate) marks: Vec<Mark>,
     /// Byte offset after the last group of each segment, from segment 1 on.
     pub(crate) ends: Vec<u64>,
+    /// The last group.
+    pub(crate) last: Option<Mark>,
+    /// Number of groups.
+    pub(crate) groups: u64,
+    /// Bytes of the groups that were noted here; those behind a saved state count for nothing.
+    pub(crate) bytes: u64,
 }
 
 /// Bytes of log between two marks: a bound on what reading one receipt costs, and on memory.
@@ -68,6 +74,9 @@ impl OnDisk {
         if !near {
             self.marks.push(group);
         }
+        self.last = Some(group);
+        self.groups = self.groups.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(end.saturating_sub(group.offset));
         let number = usize::try_from(group.segment).unwrap_or(usize::MAX);
         if self.ends.len() < number {
             self.ends.resize(number, 0);
@@ -91,6 +100,18 @@ pub(crate) struct Supply {
     pub(crate) closed: bool,
 }
 
+/// How the saving of states goes.
+#[derive(Default)]
+pub(crate) struct Saving {
+    /// Receipts of the newest saved state.
+    pub(crate) saved: Option<u64>,
+    /// Whether one is being made.
+    pub(crate) busy: bool,
+    /// Why there is no newer one.
+    pub(crate) trouble: Option<String>,
+    pub(crate) closed: bool,
+}
+
 /// Everything shared.
 pub(crate) struct Shared<S: Fold> {
     pub(crate) fs: Arc<dyn Fs>,
@@ -106,6 +127,12 @@ pub(crate) struct Shared<S: Fold> {
     pub(crate) supplied: Condvar,
     pub(crate) head: Mutex<crate::witness::Head>,
     pub(crate) failure: FailureCell,
+    pub(crate) signer: Arc<dyn CheckpointSigner>,
+    /// The state before the first receipt, as [`Fold::save`] writes it; empty if it does not.
+    pub(crate) blank: Vec<u8>,
+    pub(crate) saving: Mutex<Saving>,
+    /// Wakes whoever saves states.
+    pub(crate) kept: Condvar,
 }
 
 impl<S: Fold> Shared<S> {

@@ -21,7 +21,8 @@ use crate::housekeeper;
 use crate::layout::LOCK;
 use crate::options::Options;
 use crate::recover::{self, Recovery, io_error};
-use crate::shared::{FailureCell, Outcome, Queue, Queued, Shared, Supply};
+use crate::saved::{self, Keeper};
+use crate::shared::{FailureCell, Outcome, Queue, Queued, Saving, Shared, Supply};
 
 /// The log and the state folded from it. Shared by reference; dropping it closes it.
 pub struct SegmentStore<S: Fold> {
@@ -35,6 +36,19 @@ pub struct SegmentStore<S: Fold> {
 struct Stepped<S: Fold> {
     engine: Engine<S>,
     published: Option<u64>,
+    keeper: Keeper,
+}
+
+/// How the saving of states goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// Receipts in the newest saved state, if there is one.
+    pub receipts: Option<u64>,
+    /// Whether one is being made.
+    pub busy: bool,
+    /// Why there is no newer one.
+    pub trouble: Option<String>,
 }
 
 impl<S: Fold> std::fmt::Debug for SegmentStore<S> {
@@ -54,16 +68,21 @@ impl<S: Fold> SegmentStore<S> {
         signer: Box<dyn CheckpointSigner>,
         state: S,
     ) -> Result<(Self, Recovery), OpenError> {
-        let (store, engine, recovery) = Self::build(fs, options, signer, state, false)?;
+        let (store, engine, keeper, recovery) = Self::build(fs, options, signer, state, false)?;
         let committer = Arc::clone(&store.shared);
-        let keeper = Arc::clone(&store.shared);
+        let house = Arc::clone(&store.shared);
+        let states = Arc::clone(&store.shared);
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io_error("start", name))
         };
         let handle = spawn("callgate-commit", Box::new(move || housekeeper::committer(&committer, engine)))?;
         store.threads.lock().push(handle);
-        let handle = spawn("callgate-keep", Box::new(move || housekeeper::run(&keeper)))?;
+        let handle = spawn("callgate-keep", Box::new(move || housekeeper::run(&house)))?;
         store.threads.lock().push(handle);
+        if S::FORMAT.is_some() && store.shared.options.save_every > 0 {
+            let handle = spawn("callgate-state", Box::new(move || saved::run(&states, keeper)))?;
+            store.threads.lock().push(handle);
+        }
         Ok((store, recovery))
     }
 
@@ -79,8 +98,8 @@ impl<S: Fold> SegmentStore<S> {
         signer: Box<dyn CheckpointSigner>,
         state: S,
     ) -> Result<(Self, Recovery), OpenError> {
-        let (store, engine, recovery) = Self::build(fs, options, signer, state, true)?;
-        *store.stepped.lock() = Some(Stepped { engine, published: None });
+        let (store, engine, keeper, recovery) = Self::build(fs, options, signer, state, true)?;
+        *store.stepped.lock() = Some(Stepped { engine, published: None, keeper });
         Ok((store, recovery))
     }
 
@@ -90,13 +109,18 @@ impl<S: Fold> SegmentStore<S> {
         signer: Box<dyn CheckpointSigner>,
         mut state: S,
         stepped: bool,
-    ) -> Result<(Self, Engine<S>, Recovery), OpenError> {
+    ) -> Result<(Self, Engine<S>, Keeper, Recovery), OpenError> {
         options.check()?;
         let lock = fs.lock(LOCK).map_err(|error| match error {
             LockError::Held(pid) => OpenError::Locked(pid),
             LockError::Io(source) => io_error("lock", LOCK)(source),
         })?;
+        let mut blank = Vec::new();
+        if S::FORMAT.is_some() && state.save(&mut blank).is_err() {
+            return Err(OpenError::Options("the state cannot be saved, though it says that it can"));
+        }
         let opened = recover::open(fs.as_ref(), &options, signer.as_ref(), &mut state)?;
+        let keeper = Keeper::new(opened.base);
         let wanted = opened.active.number.saturating_add(1);
         let shared = Arc::new(Shared {
             fs,
@@ -110,15 +134,19 @@ impl<S: Fold> SegmentStore<S> {
             supplied: Condvar::new(),
             head: Mutex::new(opened.head),
             failure: Arc::new(OnceLock::new()),
+            signer: Arc::from(signer),
+            blank,
+            saving: Mutex::new(Saving { saved: opened.base.map(|(size, _)| size), ..Saving::default() }),
+            kept: Condvar::new(),
         });
-        let engine = Engine::new(Arc::clone(&shared), signer, opened.active, stepped);
+        let engine = Engine::new(Arc::clone(&shared), opened.active, stepped);
         let store = Self {
             shared,
             threads: Mutex::new(Vec::new()),
             stepped: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
         };
-        Ok((store, engine, opened.recovery))
+        Ok((store, engine, keeper, opened.recovery))
     }
 
     /// Reads the state. It holds everything admitted so far, durable or not yet; `read` must be short.
@@ -190,6 +218,21 @@ impl<S: Fold> SegmentStore<S> {
         }
     }
 
+    /// Saves the state if it is time to, on the caller's thread.
+    #[cfg(feature = "sim")]
+    pub fn save_state(&self) {
+        if let Some(stepped) = self.stepped.lock().as_mut() {
+            stepped.keeper.keep(&self.shared);
+        }
+    }
+
+    /// How the saving of states goes. Decisions need none of it; a start does.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let saving = self.shared.saving.lock();
+        Saved { receipts: saving.saved, busy: saving.busy, trouble: saving.trouble.clone() }
+    }
+
     /// Number of durable receipts.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -233,11 +276,17 @@ impl<S: Fold> SegmentStore<S> {
             supply.closed = true;
             self.shared.supplied.notify_all();
         }
+        {
+            let mut saving = self.shared.saving.lock();
+            saving.closed = true;
+            self.shared.kept.notify_all();
+        }
         threads.for_each(|thread| drop(thread.join()));
         if let Some(mut stepped) = self.stepped.lock().take() {
             let mut batch = std::mem::take(&mut self.shared.queue.lock().waiting);
             housekeeper::drain(&self.shared, &mut stepped.engine, &mut batch);
             housekeeper::publish(&self.shared, &mut stepped.published);
+            stepped.keeper.last(&self.shared);
         }
         self.lock.lock().take();
     }

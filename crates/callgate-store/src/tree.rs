@@ -29,6 +29,28 @@ impl Tree {
         self.size
     }
 
+    /// The first leaf whose lower nodes are kept.
+    pub(crate) const fn recent(&self) -> u64 {
+        self.recent
+    }
+
+    /// The nodes that are kept, by level.
+    pub(crate) fn levels(&self) -> &[Vec<Hash>] {
+        &self.levels
+    }
+
+    /// How many nodes of a level are kept of a tree of `size` leaves.
+    pub(crate) fn kept_at(size: u64, recent: u64, level: u32) -> u64 {
+        let all = size.checked_shr(level).unwrap_or(0);
+        let below = usize::try_from(level).is_ok_and(|level| level < TILE_LEVEL);
+        all.saturating_sub(if below { recent.checked_shr(level).unwrap_or(0) } else { 0 })
+    }
+
+    /// The tree that had this size and kept these nodes; nothing is checked here.
+    pub(crate) const fn restore(size: u64, recent: u64, levels: Vec<Vec<Hash>>) -> Self {
+        Self { size, recent, levels }
+    }
+
     pub(crate) fn push(&mut self, leaf: Hash) {
         self.size = self.size.saturating_add(1);
         let (mut node, mut rest) = (leaf, self.size);

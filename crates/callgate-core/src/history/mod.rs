@@ -264,7 +264,8 @@ pub struct Reads {
 }
 
 /// The series of one monitor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Watched {
     measure: Measure,
     reach_ms: i64,
@@ -278,7 +279,8 @@ struct Watched {
 pub(crate) const LINGER_MS: i64 = 60_000;
 
 /// All series of the monitors in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct History {
     monitors: BTreeMap<Digest, Watched>,
     /// How many receipts were folded.

@@ -38,7 +38,8 @@ pub struct KeptEvent {
 }
 
 /// The events of one monitor with one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Series {
     /// See [`Measure::Newest`].
     Newest(Option<Place>),
@@ -51,14 +52,16 @@ pub(super) enum Series {
 }
 
 /// Where and when an event happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Place {
     index: u64,
     at_ms: i64,
 }
 
 /// The newest event of each name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Names {
     window: Window,
     by_name: BTreeMap<Digest, u64>,
@@ -66,7 +69,8 @@ pub(super) struct Names {
 }
 
 /// The newest event and the run of its name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Streak {
     newest: Option<Place>,
     name: Option<Digest>,

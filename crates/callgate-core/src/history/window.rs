@@ -6,11 +6,14 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// Most events of a chunk.
 const CHUNK: usize = 512;
 
 /// One event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Entry {
     /// Its receipt's place in the log.
     pub(super) index: u64,
@@ -20,14 +23,16 @@ pub(super) struct Entry {
     pub(super) number: i64,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Chunk {
     entries: VecDeque<Entry>,
     sum: i128,
 }
 
 /// Events in log order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Window {
     chunks: VecDeque<Chunk>,
 }

@@ -7,13 +7,14 @@ pub mod approvals;
 mod delta;
 pub mod meters;
 mod release;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::facts::{Credential, Facts, Position, SessionFacts};
+use crate::facts::{Credential, Facts, SessionFacts};
 use crate::history::{History, LINGER_MS, Reads};
 use crate::limit::Ask;
 use crate::request::Request;
@@ -28,50 +29,12 @@ pub use release::{
     Activation, ControlRef, Drift, Git, Kept, Mix, ModeScope, Point, Release, Rollout, RolloutStart,
     SimulationEvidence, SnapshotRef, Stage, Tested, Trial, Tried, Unit, WHOLE_BP, percent,
 };
-
-/// Names one session: unique for one agent of one tenant. An empty id stands for requests without one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SessionKey {
-    /// The agent.
-    pub agent: String,
-    /// The session's id.
-    pub session: String,
-    /// The tenant.
-    pub tenant: String,
-}
-
-impl SessionKey {
-    /// The session of `request`.
-    #[must_use]
-    pub fn of(request: &Request) -> Self {
-        Self {
-            agent: request.agent.id.as_str().to_owned(),
-            session: request.session.id.as_ref().map_or_else(String::new, |id| id.as_str().to_owned()),
-            tenant: request.tenant.as_str().to_owned(),
-        }
-    }
-
-    /// Whether receipts of this session form a chain; requests without a session do not.
-    #[must_use]
-    pub fn is_chained(&self) -> bool {
-        !self.session.is_empty()
-    }
-}
-
-/// What one session has come to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Session {
-    /// How many receipts it has.
-    pub version: u64,
-    /// Its place in a contract.
-    pub position: Option<Position>,
-    /// SHA-256 of its last receipt's payload.
-    pub last: Option<[u8; 32]>,
-}
+use session::Sessions;
+pub use session::{Session, SessionKey};
 
 /// An allowed action whose outcome has not come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OpenAction {
     /// SHA-256 of the decision receipt's payload.
     pub payload_sha256: [u8; 32],
@@ -83,16 +46,16 @@ pub struct OpenAction {
     pub expected: Expected,
 }
 
-/// The fold of a log.
-#[derive(Debug, Clone, Default)]
+/// The fold of a log. A gate writes it out and reads it back: no field may be skipped.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
-    sessions: BTreeMap<SessionKey, Session>,
+    sessions: Sessions,
     /// By [`nonce_name`], so that the look-up compares 32 bytes whatever the names are.
     nonces: BTreeSet<Digest>,
     nonce_ends: BTreeSet<(i64, Digest)>,
     open: BTreeMap<u64, OpenAction>,
     open_ends: BTreeSet<(i64, u64)>,
-    slots: BTreeMap<SessionKey, u64>,
     next_slot: u64,
     release: Release,
     keys: BTreeMap<String, ApiKey>,
@@ -124,8 +87,8 @@ impl State {
         let nonce = request.and_then(|r| r.nonce.as_deref());
         let nonce_used =
             key.as_ref().zip(nonce).is_some_and(|(key, nonce)| self.nonces.contains(&nonce_name(key, nonce)));
-        let session = key.filter(SessionKey::is_chained).and_then(|key| self.sessions.get(&key));
-        let session = session.map(|s| SessionFacts { version: s.version, position: s.position.clone() });
+        let session = key.filter(SessionKey::is_chained).and_then(|key| self.session(&key));
+        let session = session.map(|s| SessionFacts { version: s.version, position: s.position });
         let monitor = request.is_some_and(|request| self.release.monitors(request));
         let limits = self.meters.facts(request, &credential, asks, now_ms);
         Facts { limits, monitor, nonce_used, session, ..Facts::new(credential, now_ms) }
@@ -151,7 +114,7 @@ impl State {
 
     /// One session.
     #[must_use]
-    pub fn session(&self, key: &SessionKey) -> Option<&Session> {
+    pub fn session(&self, key: &SessionKey) -> Option<Session> {
         self.sessions.get(key)
     }
 
@@ -164,7 +127,7 @@ impl State {
     /// The key ring slot of a session.
     #[must_use]
     pub fn slot(&self, key: &SessionKey) -> Option<u64> {
-        self.slots.get(key).copied()
+        self.sessions.slot(key)
     }
 
     /// The first key ring slot no receipt has used.
@@ -227,7 +190,7 @@ impl State {
             }
             Change::KeyCreated(key) if self.keys.contains_key(&key.id) => Err(Conflict::Registry),
             Change::KeyRevoked { id } if !self.keys.contains_key(id) => Err(Conflict::Registry),
-            Change::SessionErased(key) if !self.slots.contains_key(key) => Err(Conflict::Registry),
+            Change::SessionErased(key) if self.slot(key).is_none() => Err(Conflict::Registry),
             Change::Delivered { endpoint, through } if self.delivered(endpoint) >= Some(*through) => {
                 Err(Conflict::Registry)
             }
@@ -278,8 +241,8 @@ impl State {
     }
 
     fn check_version(&self, key: &SessionKey, version: u64) -> Result<(), Conflict> {
-        let now = self.sessions.get(key).map_or(0, |session| session.version);
-        if key.is_chained() && now != version { Err(Conflict::Session) } else { Ok(()) }
+        let holds = !key.is_chained() || self.sessions.version(key) == version;
+        if holds { Ok(()) } else { Err(Conflict::Session) }
     }
 
     fn check_decision(&self, delta: &DecisionDelta, now_ms: i64) -> Result<(), Conflict> {
@@ -291,8 +254,8 @@ impl State {
         self.check_reads(delta.reads.as_ref(), now_ms)?;
         let Some(key) = &delta.key else { return Ok(()) };
         self.check_version(key, delta.version)?;
-        if let Some(known) = self.slots.get(key)
-            && delta.slot.is_some_and(|slot| slot != *known)
+        if let Some(slot) = delta.slot
+            && self.slot(key).is_some_and(|known| known != slot)
         {
             return Err(Conflict::Session);
         }
@@ -357,9 +320,7 @@ impl State {
                 self.keys.remove(id);
             }
             // The next request of the session gets a new key.
-            Change::SessionErased(key) => {
-                self.slots.remove(key);
-            }
+            Change::SessionErased(key) => self.sessions.take_slot(key),
             Change::HistoryFilled(fill) => {
                 self.history.begin(&fill.begins);
                 self.history.fill(&fill.kept);
@@ -391,7 +352,7 @@ impl State {
             let (decision, spent) = (outcome.decision, &outcome.spent);
             self.meters.end(index, decision, &open.expected, ended, spent, self.latest_ms);
         }
-        self.extend_session(&outcome.key, payload_sha256, None);
+        self.sessions.extend(&outcome.key, payload_sha256, None);
     }
 
     fn apply_activated(&mut self, index: u64, snapshot: &SnapshotRef, now_ms: i64) {
@@ -409,9 +370,9 @@ impl State {
         self.release.tried(delta.tried.as_ref());
         let Some(key) = &delta.key else { return };
         if let Some(slot) = delta.slot {
-            self.slots.insert(key.clone(), slot);
+            self.sessions.give_slot(key, slot);
         }
-        self.extend_session(key, payload_sha256, delta.advance.as_ref());
+        self.sessions.extend(key, payload_sha256, delta.advance.as_ref());
         if let Some(nonce) = &delta.nonce {
             let name = nonce_name(key, &nonce.value);
             self.nonces.insert(name);
@@ -425,18 +386,6 @@ impl State {
             let payload_sha256 = *payload_sha256;
             self.open.insert(index, OpenAction { payload_sha256, key: key.clone(), team, expected });
             self.open_ends.insert((until, index));
-        }
-    }
-
-    fn extend_session(&mut self, key: &SessionKey, payload_sha256: &[u8; 32], advance: Option<&Position>) {
-        if !key.is_chained() {
-            return;
-        }
-        let session = self.sessions.entry(key.clone()).or_default();
-        session.version = session.version.saturating_add(1);
-        session.last = Some(*payload_sha256);
-        if let Some(position) = advance {
-            session.position = Some(position.clone());
         }
     }
 

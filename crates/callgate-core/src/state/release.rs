@@ -30,7 +30,8 @@ pub struct SnapshotRef {
 }
 
 /// A snapshot and the receipt that brought it into force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Activation {
     /// The snapshot.
     pub snapshot: SnapshotRef,
@@ -111,7 +112,8 @@ pub struct Stage {
 }
 
 /// A snapshot that is kept, with what was found out about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kept {
     /// As it was staged.
     pub stage: Stage,
@@ -211,7 +213,8 @@ pub struct Tried {
 pub type Mix = BTreeMap<Decision, u64>;
 
 /// A candidate that is being tried, and what came of it so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rollout {
     /// As it began.
     pub start: RolloutStart,
@@ -373,7 +376,8 @@ pub struct ControlRef {
 }
 
 /// The fold of all that.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Release {
     pub(super) kept: BTreeMap<u64, Kept>,
     pub(super) activations: Vec<Activation>,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use callgate_core::state::Change;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::derive::said;
@@ -22,10 +23,17 @@ pub(crate) struct Tide {
 /// The places of the newest events. Part of the fold: it holds what is admitted, durable or not yet.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
+    places: Places,
+    tide: watch::Sender<Tide>,
+}
+
+/// What a saved state keeps of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Places {
     places: VecDeque<u64>,
     /// Every event from this receipt on has its place here.
     from: u64,
-    tide: watch::Sender<Tide>,
 }
 
 /// Where a reader finds its next event.
@@ -40,27 +48,38 @@ pub(crate) enum Next {
 }
 
 impl Feed {
+    /// As it was when its places were saved.
+    pub(crate) fn at(places: Places) -> Self {
+        Self { places, tide: watch::Sender::default() }
+    }
+
+    pub(crate) const fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// Notes the receipt at `index`, if it is an event.
     pub(crate) fn note(&mut self, index: u64, change: &Change) {
         if said(change).is_none() {
             return;
         }
-        if self.places.len() >= REMEMBERED
-            && let Some(first) = self.places.pop_front()
+        let Places { places, from } = &mut self.places;
+        if places.len() >= REMEMBERED
+            && let Some(first) = places.pop_front()
         {
-            self.from = first.saturating_add(1);
+            *from = first.saturating_add(1);
         }
-        self.places.push_back(index);
+        places.push_back(index);
         self.tide.send_modify(|tide| tide.events = tide.events.saturating_add(1));
     }
 
     /// The first event at `next` or after it.
     pub(crate) fn next(&self, next: u64) -> Next {
-        if next < self.from {
-            return Next::Unknown { until: self.from };
+        let Places { places, from } = &self.places;
+        if next < *from {
+            return Next::Unknown { until: *from };
         }
-        let before = self.places.partition_point(|place| *place < next);
-        self.places.get(before).map_or(Next::NoneYet, |place| Next::At(*place))
+        let before = places.partition_point(|place| *place < next);
+        places.get(before).map_or(Next::NoneYet, |place| Next::At(*place))
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Tide> {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::error::Unavailable;
 use crate::gate::Gate;
 use derive::derive;
-pub(crate) use feed::{Feed, Next, Tide};
+pub(crate) use feed::{Feed, Next, Places, Tide};
 
 /// The most receipts that are looked through at once for a reader far behind.
 const STRETCH: usize = 16_384;

@@ -11,6 +11,8 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{DecisionDelta, SessionKey};
 use crate::approval::{ApprovalNames, Hold, Known, KnownState, Seen};
 use crate::digest::Digest;
@@ -33,7 +35,8 @@ const ENDED_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 const MAX_SAID: usize = 200;
 
 /// What decided: a snapshot, or the policy of the gate's own actions, which has versions of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Under {
     /// Whether it is the policy of the gate's own actions.
     pub control: bool,
@@ -56,7 +59,8 @@ impl std::fmt::Display for Under {
 }
 
 /// One request for approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Approval {
     /// The receipt that opened it: the number in `apr-N`.
     pub id: u64,
@@ -87,7 +91,8 @@ pub struct Approval {
 }
 
 /// A vote, where and when it was cast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cast {
     /// The vote.
     pub vote: Vote,
@@ -98,7 +103,8 @@ pub struct Cast {
 }
 
 /// A remark; the text lies sealed beside its receipt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Remark {
     /// Who.
     pub person: String,
@@ -109,7 +115,8 @@ pub struct Remark {
 }
 
 /// What became of an approval. Times are milliseconds since 1970 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Status {
     /// It waits.
     Open,
@@ -229,7 +236,8 @@ impl Approval {
 }
 
 /// All approvals that are open, in effect, or ended not long ago.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Approvals {
     all: BTreeMap<u64, Approval>,
     /// Those that a decision may meet: open, granted or rejected.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Approvals, ENDED_KEPT, StandingEnd, StandingTerms, Under};
 use crate::approval::KnownStanding;
 use crate::digest::Digest;
@@ -11,7 +13,8 @@ use crate::state::Conflict;
 const MAX_OF_SCOPE: usize = 32;
 
 /// People agreed to an action beforehand, so and so often.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Standing {
     /// The receipt of the vote that gave it: the number in `std-N`.
     pub id: u64,
@@ -50,7 +53,8 @@ pub struct Standing {
 }
 
 /// What became of a standing approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum StandingStatus {
     /// It can be used.
     InEffect,
