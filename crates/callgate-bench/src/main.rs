@@ -22,6 +22,7 @@ mod durable;
 mod history;
 mod rego;
 mod release;
+mod scale;
 mod simulate;
 mod stats;
 mod wrapper;
@@ -33,6 +34,10 @@ fn main() {
     }
     let runs = |part: &str| only.as_deref().is_none_or(|only| only == part);
     stats::machine();
+    // Only when asked for by name.
+    if only.as_deref() == Some("scale") {
+        return scale::run();
+    }
     if runs("decide") {
         decide::run();
     }

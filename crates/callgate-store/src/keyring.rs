@@ -5,11 +5,12 @@
 //! solid-state disk, a copy-on-write file system, a snapshot or a backup keeps of the old bytes is beyond this file's
 //! reach: keep `keyring/` out of backups that outlive an erasure, or on a disk whose own key can be dropped.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::error::KeyringError;
@@ -25,6 +26,8 @@ const HEADER: u64 = 512;
 const SLOTS: u64 = 1024;
 /// Bytes of a slot.
 const SLOT: usize = 64;
+/// The most files that are kept open.
+const OPEN: usize = 64;
 /// Length of a file.
 const FILE_LEN: u64 = HEADER + SLOTS * 64;
 
@@ -37,7 +40,12 @@ const ERASED: u32 = 2;
 pub struct Keyring {
     fs: Arc<dyn Fs>,
     random: Arc<dyn Random>,
-    files: RwLock<Vec<Box<dyn File>>>,
+    /// Held while files are made.
+    making: Mutex<()>,
+    /// How many files there are.
+    count: AtomicU64,
+    /// The files that were used last: a program may open only so many.
+    open: Mutex<VecDeque<(u64, Arc<dyn File>)>>,
     stopped: AtomicBool,
 }
 
@@ -69,13 +77,20 @@ impl Keyring {
             fs.remove(&format!("{DIR}/{name}")).map_err(io_error("remove", name))?;
         }
         let count = names.iter().filter(|name| name.ends_with(".keys")).count();
-        let mut files = Vec::new();
-        for number in 1..=u64::try_from(count).unwrap_or(u64::MAX) {
-            files.push(open_file(fs.as_ref(), number)?);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        for number in 1..=count {
+            check_file(fs.as_ref(), number)?;
         }
         // The newest name may not be durable, if the program was killed before it was synced.
         fs.sync_dir(DIR).map_err(io_error("sync", DIR))?;
-        let keyring = Self { fs, random, files: RwLock::new(files), stopped: AtomicBool::new(false) };
+        let keyring = Self {
+            fs,
+            random,
+            making: Mutex::default(),
+            count: AtomicU64::new(count),
+            open: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        };
         keyring.ensure(0)?;
         Ok(keyring)
     }
@@ -83,7 +98,7 @@ impl Keyring {
     /// Number of slots that are ready.
     #[must_use]
     pub fn slots(&self) -> u64 {
-        u64::try_from(self.files.read().len()).unwrap_or(u64::MAX).saturating_mul(SLOTS)
+        self.count.load(Ordering::Acquire).saturating_mul(SLOTS)
     }
 
     /// Makes slots until `slot` is ready. Costs a few syncs per 1,024 slots: call it ahead of need, off the path of a
@@ -98,10 +113,12 @@ impl Keyring {
         if self.stopped.load(Ordering::Acquire) {
             return Err(KeyringError::Stopped);
         }
-        let mut files = self.files.write();
-        while u64::try_from(files.len()).unwrap_or(u64::MAX).saturating_mul(SLOTS) <= slot {
-            let number = u64::try_from(files.len()).unwrap_or(u64::MAX).saturating_add(1);
-            files.push(self.make_file(number)?);
+        let _making = self.making.lock();
+        while self.slots() <= slot {
+            let number = self.count.load(Ordering::Acquire).saturating_add(1);
+            let file = self.make_file(number)?;
+            self.keep_open(number, file.into());
+            self.count.store(number, Ordering::Release);
         }
         Ok(())
     }
@@ -142,9 +159,27 @@ impl Keyring {
     }
 
     fn with_file<R>(&self, slot: u64, call: impl FnOnce(&dyn File) -> R) -> Result<R, KeyringError> {
-        let index = usize::try_from(slot.checked_div(SLOTS).unwrap_or(0)).unwrap_or(usize::MAX);
-        let files = self.files.read();
-        Ok(call(files.get(index).ok_or(KeyringError::NoSlot(slot))?.as_ref()))
+        if slot >= self.slots() {
+            return Err(KeyringError::NoSlot(slot));
+        }
+        let (number, _) = place(slot);
+        let held = self.open.lock().iter().find(|(held, _)| *held == number).map(|(_, file)| Arc::clone(file));
+        if let Some(file) = held {
+            return Ok(call(file.as_ref()));
+        }
+        let name = path(number);
+        let file: Arc<dyn File> = self.fs.open(&name).map_err(io_error("open", &name))?.into();
+        let out = call(file.as_ref());
+        self.keep_open(number, file);
+        Ok(out)
+    }
+
+    fn keep_open(&self, number: u64, file: Arc<dyn File>) {
+        let mut open = self.open.lock();
+        if open.len() >= OPEN {
+            open.pop_front();
+        }
+        open.push_back((number, file));
     }
 
     /// Makes a file of fresh keys. A crash at any moment leaves either no file of that name or a whole one.
@@ -179,7 +214,7 @@ fn place(slot: u64) -> (u64, u64) {
     (number, HEADER.saturating_add(within.saturating_mul(64)))
 }
 
-fn open_file(fs: &dyn Fs, number: u64) -> Result<Box<dyn File>, KeyringError> {
+fn check_file(fs: &dyn Fs, number: u64) -> Result<(), KeyringError> {
     let name = path(number);
     let file = match fs.open(&name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -192,7 +227,7 @@ fn open_file(fs: &dyn Fs, number: u64) -> Result<Box<dyn File>, KeyringError> {
     if whole {
         file.read_at(&mut found, 0).map_err(io_error("read", &name))?;
     }
-    if found.as_slice() == header(number) { Ok(file) } else { Err(KeyringError::File { file: name }) }
+    if found.as_slice() == header(number) { Ok(()) } else { Err(KeyringError::File { file: name }) }
 }
 
 /// Magic, number, checksum, zeros.
