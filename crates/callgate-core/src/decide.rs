@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::constraint::{Constraints, Kind};
 use crate::contract;
 use crate::decision::{Code, Decision, Reason};
 use crate::digest::Digest;
@@ -19,7 +20,7 @@ use crate::request::Request;
 use crate::rule::{Rule, Specificity, Step, Verdict};
 use crate::settle::Settled;
 use crate::snapshot::Snapshot;
-use crate::state::{DecisionDelta, NonceUse, SessionKey};
+use crate::state::{DecisionDelta, NonceUse, Running, SessionKey};
 
 /// What was asked: a request, or bytes that are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +151,9 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         key: Some(SessionKey::of(&request)),
         observations,
         reads: facts.history.as_ref().and_then(HistoryFacts::reads),
+        running: settled.decision.permits().then(|| Box::new(running(&request, &settled.constraints))),
+        // What is denied is denied whatever was stopped meanwhile.
+        stops: if settled.decision == Decision::Deny { 0 } else { facts.stops },
         team: request.agent.team.as_ref().map(|team| team.as_str().to_owned()),
         version: facts.session.as_ref().map_or(0, |session| session.version),
         ..DecisionDelta::NOTHING
@@ -219,6 +223,18 @@ pub fn levels(snapshot: &Snapshot, ask: &Ask, credential: &Credential) -> Option
     Some(limit::asks(&snapshot.charges(&request), &request))
 }
 
+/// What of an action is looked at again while it runs.
+fn running(request: &Request, constraints: &Constraints) -> Running {
+    let text = |name: &Name| name.as_str().to_owned();
+    let tool = request.tool.as_ref().map(|tool| &tool.identity);
+    let called = [tool, request.topic.as_ref(), request.session.function.as_ref()];
+    Running {
+        called: called.into_iter().flatten().map(text).collect(),
+        chain: request.agent.chain.iter().map(text).collect(),
+        max_runtime_ms: constraints.number(Kind::MaxRuntimeMs),
+    }
+}
+
 /// How long an allowed action waits for its outcome: a day.
 const OPEN_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -235,8 +251,10 @@ impl DecisionDelta {
         observations: Vec::new(),
         open_until_ms: None,
         reads: None,
+        running: None,
         slot: None,
         snapshot: 0,
+        stops: 0,
         team: None,
         tried: None,
         version: 0,
@@ -319,6 +337,7 @@ pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
         decided.effects.approval = None;
         decided.effects.charged = None;
         decided.effects.open_until_ms = None;
+        decided.effects.running = None;
         decided.effects.observations.clear();
     }
 }
@@ -327,7 +346,7 @@ fn unkept(why: &str) -> String {
     format!("the request cannot be kept in the history that policies ask: {why}")
 }
 
-/// Freshness and nonce.
+/// Freshness, nonce and the kill switch.
 fn guards(snapshot: &Snapshot, request: &Request, facts: &Facts) -> Vec<Reason> {
     let mut denials = Vec::new();
     let window = snapshot.defaults.freshness_ms;
@@ -345,6 +364,9 @@ fn guards(snapshot: &Snapshot, request: &Request, facts: &Facts) -> Vec<Reason> 
             Code::ReplayNonce,
             "the nonce was used before in this session; send a new one",
         ));
+    }
+    if let Some(stop) = &facts.stopped {
+        denials.push(Reason::guard(Code::AgentKilled, stop.message()));
     }
     if snapshot.defaults.require_nonce && request.nonce.is_none() {
         let message = "this policy requires `nonce` and `ts_ms` on every request";

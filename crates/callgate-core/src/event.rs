@@ -28,6 +28,9 @@ pub enum Kind {
     KeyCreated,
     KeyRevoked,
     ModeSet,
+    ActionStopped,
+    StopCreated,
+    StopLifted,
     RolloutStarted,
     RolloutStopped,
     SnapshotActivated,
@@ -51,7 +54,7 @@ enum Audience {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::ApprovalRequested,
         Self::ApprovalGranted,
         Self::ApprovalRejected,
@@ -63,6 +66,9 @@ impl Kind {
         Self::KeyCreated,
         Self::KeyRevoked,
         Self::ModeSet,
+        Self::ActionStopped,
+        Self::StopCreated,
+        Self::StopLifted,
         Self::RolloutStarted,
         Self::RolloutStopped,
         Self::SnapshotActivated,
@@ -86,6 +92,9 @@ impl Kind {
             Self::KeyCreated => "key.created",
             Self::KeyRevoked => "key.revoked",
             Self::ModeSet => "mode.set",
+            Self::ActionStopped => "action.stopped",
+            Self::StopCreated => "stop.created",
+            Self::StopLifted => "stop.lifted",
             Self::RolloutStarted => "rollout.started",
             Self::RolloutStopped => "rollout.stopped",
             Self::SnapshotActivated => "snapshot.activated",
@@ -101,7 +110,8 @@ impl Kind {
             | Self::ApprovalGranted
             | Self::ApprovalRejected
             | Self::ApprovalExpired
-            | Self::ApprovalUsed => Audience::Tenant,
+            | Self::ApprovalUsed
+            | Self::ActionStopped => Audience::Tenant,
             Self::ApprovalCommented | Self::ApprovalDelegated => Audience::Reviewers,
             Self::ControlActivated
             | Self::ModeSet
@@ -109,7 +119,9 @@ impl Kind {
             | Self::RolloutStopped
             | Self::SnapshotActivated
             | Self::SnapshotSimulated
-            | Self::SnapshotStaged => Audience::Policy,
+            | Self::SnapshotStaged
+            | Self::StopCreated
+            | Self::StopLifted => Audience::Policy,
             Self::KeyCreated | Self::KeyRevoked | Self::SubjectErased => Audience::Operators,
         }
     }

@@ -71,6 +71,24 @@ pub struct SessionFacts {
     pub position: Option<Position>,
 }
 
+/// A stop that hits a request. Who stopped it and why stands in the log and is told to people only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoppedBy {
+    /// Its receipt: the number in `stop-N`.
+    pub id: u64,
+    /// What is stopped, for people.
+    pub scope: String,
+}
+
+impl StoppedBy {
+    /// What an agent is told.
+    #[must_use]
+    pub fn message(&self) -> String {
+        format!("stopped by an operator (`stop-{}`); ask again when that is lifted", self.id)
+    }
+}
+
 /// Everything one decision consulted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +114,12 @@ pub struct Facts {
     /// The session, if it was seen before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFacts>,
+    /// A stop that hits the request, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StoppedBy>,
+    /// The receipt of the newest stop when these were read; 0 before the first one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stops: u64,
     /// What a judge answered, by the digest of the question, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -104,6 +128,11 @@ pub struct Facts {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Facts {
@@ -127,6 +156,8 @@ impl Facts {
             now_ms,
             nonce_used: false,
             session: None,
+            stopped: None,
+            stops: 0,
             findings: Vec::new(),
         }
     }

@@ -24,6 +24,7 @@ pub mod module;
 pub(crate) mod monitor;
 pub mod name;
 pub mod pattern;
+pub mod progress;
 pub mod request;
 pub mod rule;
 pub mod settle;

@@ -158,6 +158,10 @@ impl Gate {
             }
             // Nobody's actions on the gate itself are only monitored.
             facts.monitor &= !active.control;
+            // Nor stopped, or nobody could lift a stop.
+            if active.control {
+                (facts.stopped, facts.stops) = (None, 0);
+            }
             facts.history = queries.map(|queries| state.history().read(queries, now_ms, blind));
             let key = request.map(SessionKey::of);
             let session = key.as_ref().filter(|key| key.is_chained()).and_then(|key| state.session(key));

@@ -144,6 +144,25 @@ pub enum OutcomeError {
     Unavailable(#[from] Unavailable),
 }
 
+/// Whether an action may go on is not known, so that it must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgressError {
+    /// There is no open action behind this receipt.
+    #[error(
+        "receipt {0} has no open action: it was no allow, its outcome is recorded already, or more than a day has passed; stop the action"
+    )]
+    NotOpen(u64),
+    /// Another agent's action.
+    #[error("receipt {0} belongs to another agent; stop the action")]
+    NotYours(u64),
+    /// Something in the report is not as it must be.
+    #[error("{0}; stop the action")]
+    Invalid(String),
+    /// The gate cannot tell.
+    #[error("{0}; stop the action")]
+    Unavailable(#[from] Unavailable),
+}
+
 /// Nothing was done about an approval.
 #[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {

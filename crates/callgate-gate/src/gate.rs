@@ -219,6 +219,8 @@ pub struct Gate {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Told when something about approvals may be different.
     pub(crate) approvals_moved: tokio::sync::watch::Sender<()>,
+    /// Told when actions that run may have to stop.
+    pub(crate) halts_moved: tokio::sync::watch::Sender<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identity: Identity,
@@ -278,6 +280,7 @@ impl Gate {
             active: ArcSwap::from_pointee(active),
             publishing: tokio::sync::Mutex::new(()),
             approvals_moved: tokio::sync::watch::Sender::new(()),
+            halts_moved: tokio::sync::watch::Sender::new(()),
             clock,
             random,
             identity,

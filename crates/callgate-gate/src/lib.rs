@@ -26,12 +26,14 @@ mod outbox;
 mod outcome;
 mod past;
 mod permit;
+mod progress;
 mod receipt;
 mod rehearse;
 mod release;
 pub mod replay;
 mod reply;
 pub mod simulate;
+mod stops;
 mod vault;
 
 pub use approvals::{
@@ -43,7 +45,8 @@ pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};
 pub use error::{
-    AdminError, ApprovalError, ControlError, OpenError, OutcomeError, PublishError, ReceiptError, Unavailable,
+    AdminError, ApprovalError, ControlError, OpenError, OutcomeError, ProgressError, PublishError,
+    ReceiptError, Unavailable,
 };
 pub use events::Events;
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
@@ -52,6 +55,7 @@ pub use keys::{ApiKeySecret, KeyRecord};
 pub use outbox::{Addressee, Outbox, OutboxOptions};
 pub use outcome::{OutcomeReport, OutcomeStatus};
 pub use permit::{Enforcement, Permit, PermitRefused};
+pub use progress::{Progress, ProgressReport};
 pub use rehearse::{explain, rehearse};
 pub use release::{
     Acknowledgement, ModeRequest, PointRecord, PublishRequest, Released, RollbackRequest, RolloutMode,
@@ -60,3 +64,4 @@ pub use release::{
 pub use reply::{
     ApprovalReply, GrantReply, OutcomeReply, ReasonReply, ReceiptReply, Reply, StageReply, WouldReply,
 };
+pub use stops::{StopFilter, StopRequest, StopView, Stopped, stop_number};

@@ -14,7 +14,7 @@ use callgate_core::in_force::{Candidate, InForce};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
-use callgate_core::state::{Change, Delta, OutcomeDelta, State};
+use callgate_core::state::{Change, DecisionDelta, Delta, OutcomeDelta, State};
 use callgate_log::Statement;
 use callgate_log::hash::sha256;
 use callgate_log::statement::{Body, Decision, Status};
@@ -236,7 +236,7 @@ impl Replay {
         } else {
             format!("v{}", self.state.release().active_version())
         };
-        let mut differences = self.facts_differ(&ask, &facts, effects.control);
+        let mut differences = self.facts_differ(&ask, &facts, effects);
         differences.extend(past::approval_differs(&self.state, &ask, &facts, effects));
         differences.extend(past::limits_differ(&self.state, &facts, effects));
         differences.extend(past::history_differs(&self.state, &force, &ask, &facts));
@@ -281,7 +281,7 @@ impl Replay {
     }
 
     /// The session facts must be those the log folds to at this place.
-    fn facts_differ(&self, ask: &Ask, facts: &Facts, control: bool) -> Vec<Difference> {
+    fn facts_differ(&self, ask: &Ask, facts: &Facts, effects: &DecisionDelta) -> Vec<Difference> {
         let Ask::Request(request) = ask else { return Vec::new() };
         let folded = self.state.facts(Some(request), facts.credential.clone(), facts.now_ms);
         let claims_another = matches!(&facts.credential,
@@ -295,7 +295,16 @@ impl Replay {
                 replayed: format!("{:?}", folded.session),
             });
         }
-        if (folded.monitor && !control) != facts.monitor {
+        // What is denied may have been stopped or freed between reading and committing.
+        let stops = |facts: &Facts| (facts.stops, facts.stopped.clone());
+        if effects.can_be_stopped() && stops(&folded) != stops(facts) {
+            differences.push(Difference {
+                field: "facts.stopped".to_owned(),
+                recorded: format!("{:?}", stops(facts)),
+                replayed: format!("{:?}", stops(&folded)),
+            });
+        }
+        if (folded.monitor && !effects.control) != facts.monitor {
             differences.push(Difference {
                 field: "facts.monitor".to_owned(),
                 recorded: facts.monitor.to_string(),

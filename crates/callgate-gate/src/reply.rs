@@ -243,6 +243,11 @@ pub(crate) fn standing_id(standing: u64) -> String {
     format!("std-{standing}")
 }
 
+/// How a stop is called: by its receipt.
+pub(crate) fn stop_id(stop: u64) -> String {
+    format!("stop-{stop}")
+}
+
 /// What the action waits for, or what lets it run. `index` is the decision's own place in the log.
 fn approvals(
     decided: &Decided,

@@ -10,10 +10,12 @@ use super::meters::BreakerReset;
 use super::release::{
     ControlRef, ModeScope, Point, RolloutStart, SimulationEvidence, SnapshotRef, Stage, Tried,
 };
+use super::stops::StopStart;
 use crate::approval::ApprovalDelta;
 use crate::facts::{Credential, Position};
 use crate::history::{Kept, Monitor, Observation, Reads};
 use crate::limit::{Amount, Charged, Ended};
+use crate::progress::Halt;
 
 /// A registered API key; only its hash is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,8 +164,34 @@ pub enum Change {
     },
     /// A person closes a breaker.
     BreakerReset(BreakerReset),
+    /// An operator stops something.
+    StopCreated(StopStart),
+    /// An operator lifts a stop.
+    StopLifted {
+        /// The stop's receipt.
+        stop: u64,
+    },
+    /// An action that runs was told to stop, for the first time.
+    ActionStopped {
+        /// Why.
+        code: Halt,
+        /// The decision's receipt.
+        decision: u64,
+    },
     /// A receipt that changes nothing, such as the log's first.
     Noted {},
+}
+
+impl DecisionDelta {
+    /// Whether a stop that came after its facts were read speaks against it: it lets an action run, or lets people
+    /// be asked about one.
+    #[must_use]
+    pub fn can_be_stopped(&self) -> bool {
+        use crate::approval::ApprovalEffect::{Meets, Opens, Uses, UsesStanding};
+        let effect = self.approval.as_ref().map(|approval| &approval.effect);
+        let holds = matches!(effect, Some(Opens { .. } | Meets { .. } | Uses { .. } | UsesStanding { .. }));
+        !self.control && (self.open_until_ms.is_some() || holds)
+    }
 }
 
 impl Change {
@@ -223,11 +251,18 @@ pub struct DecisionDelta {
     /// What was read of the history; it must not have moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<Reads>,
+    /// What is looked at again while the action runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Box<Running>>,
     /// The key ring slot that seals this session's requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u64>,
     /// The version of the snapshot that decided.
     pub snapshot: u64,
+    /// The receipt of the newest stop when the facts were read; nothing may have been stopped since, unless this
+    /// is a denial.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stops: u64,
     /// The agent's team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
@@ -241,6 +276,25 @@ pub struct DecisionDelta {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What of an action is looked at again while it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Running {
+    /// What it is called: the tool, the topic, the function, as far as there are any.
+    pub called: Vec<String>,
+    /// The agents that delegated to the one that asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<String>,
+    /// How long it may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runtime_ms: Option<u64>,
 }
 
 /// A nonce and how long it must be remembered.
@@ -304,6 +358,9 @@ pub enum Conflict {
     /// Another decision, vote or snapshot changed the approvals of the action.
     #[error("the approval moved on")]
     Approval,
+    /// Something was stopped meanwhile.
+    #[error("something was stopped")]
+    Stopped,
     /// A version or key id is taken, or what is named is unknown, or a delivery is recorded already.
     #[error("the registry moved on")]
     Registry,

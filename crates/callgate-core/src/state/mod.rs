@@ -8,6 +8,7 @@ mod delta;
 pub mod meters;
 mod release;
 mod session;
+pub mod stops;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +18,15 @@ use crate::digest::Digest;
 use crate::facts::{Credential, Facts, SessionFacts};
 use crate::history::{History, LINGER_MS, Reads};
 use crate::limit::Ask;
+use crate::progress::Halt;
 use crate::request::Request;
 
 use approvals::{Approvals, Under};
 use meters::{Expected, Meters};
+use stops::Stops;
 
 pub use delta::{
-    ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, Holder, NonceUse, OutcomeDelta,
+    ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, Holder, NonceUse, OutcomeDelta, Running,
 };
 pub use release::{
     Activation, ControlRef, Drift, Git, Kept, Mix, ModeScope, Point, Release, Rollout, RolloutStart,
@@ -44,6 +47,12 @@ pub struct OpenAction {
     pub team: Option<String>,
     /// What limits expect of its end.
     pub expected: Expected,
+    /// When it was decided, milliseconds since 1970 UTC.
+    pub started_ms: i64,
+    /// What is looked at while it runs.
+    pub running: Running,
+    /// Why it was told to stop, once it was.
+    pub stopped: Option<Halt>,
 }
 
 /// The fold of a log. A gate writes it out and reads it back: no field may be skipped.
@@ -65,6 +74,7 @@ pub struct State {
     history: History,
     approvals: Approvals,
     meters: Meters,
+    stops: Stops,
 }
 
 impl State {
@@ -89,9 +99,11 @@ impl State {
             key.as_ref().zip(nonce).is_some_and(|(key, nonce)| self.nonces.contains(&nonce_name(key, nonce)));
         let session = key.filter(SessionKey::is_chained).and_then(|key| self.session(&key));
         let session = session.map(|s| SessionFacts { version: s.version, position: s.position });
+        let stopped = request.and_then(|request| self.stops.on_request(request, &credential));
+        let (stopped, stops) = (stopped.map(stops::Stop::known), self.stops.newest());
         let monitor = request.is_some_and(|request| self.release.monitors(request));
         let limits = self.meters.facts(request, &credential, asks, now_ms);
-        Facts { limits, monitor, nonce_used, session, ..Facts::new(credential, now_ms) }
+        Facts { limits, monitor, nonce_used, session, stopped, stops, ..Facts::new(credential, now_ms) }
     }
 
     /// What earlier events left behind.
@@ -110,6 +122,12 @@ impl State {
     #[must_use]
     pub const fn approvals(&self) -> &Approvals {
         &self.approvals
+    }
+
+    /// What operators stopped.
+    #[must_use]
+    pub const fn stops(&self) -> &Stops {
+        &self.stops
     }
 
     /// One session.
@@ -205,6 +223,12 @@ impl State {
                 self.open.get(decision).map(|_| ()).ok_or(Conflict::Action)
             }
             Change::BreakerReset(reset) => self.meters.check_reset(reset),
+            Change::StopCreated(start) => self.stops.check_start(start),
+            Change::StopLifted { stop } => known(self.stops.get(*stop).is_some()),
+            Change::ActionStopped { decision, .. } => {
+                let open = self.open.get(decision).filter(|open| open.stopped.is_none());
+                open.map(|_| ()).ok_or(Conflict::Action)
+            }
             Change::KeyCreated(_)
             | Change::KeyRevoked { .. }
             | Change::SessionErased(_)
@@ -251,6 +275,9 @@ impl State {
         if !holds {
             return Err(Conflict::Snapshot);
         }
+        if delta.can_be_stopped() && delta.stops != self.stops.newest() {
+            return Err(Conflict::Stopped);
+        }
         self.check_reads(delta.reads.as_ref(), now_ms)?;
         let Some(key) = &delta.key else { return Ok(()) };
         self.check_version(key, delta.version)?;
@@ -281,7 +308,7 @@ impl State {
         self.history.apply(index, self.latest_ms, delta.change.observations());
         match &delta.change {
             Change::Decision(decision) => {
-                self.apply_decision(index, payload_sha256, decision);
+                self.apply_decision(index, payload_sha256, decision, delta.now_ms);
                 self.approvals.apply_decision(index, decision, delta.now_ms);
             }
             Change::Outcome(outcome) => self.apply_outcome(index, payload_sha256, outcome),
@@ -341,6 +368,16 @@ impl State {
                 }
             }
             Change::BreakerReset(reset) => self.meters.close(&reset.meter),
+            Change::StopCreated(start) => {
+                self.stops.apply_start(index, start, delta.now_ms);
+                self.approvals.stop(index, &start.scope, delta.now_ms);
+            }
+            Change::StopLifted { stop } => self.stops.apply_lift(*stop),
+            Change::ActionStopped { code, decision } => {
+                if let Some(open) = self.open.get_mut(decision) {
+                    open.stopped = Some(*code);
+                }
+            }
             Change::Noted {} => {}
         }
     }
@@ -363,7 +400,7 @@ impl State {
         self.lapse(same.map(|before| (before.version, snapshot.version)), now_ms);
     }
 
-    fn apply_decision(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &DecisionDelta) {
+    fn apply_decision(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &DecisionDelta, now_ms: i64) {
         if let Some(slot) = delta.slot {
             self.next_slot = self.next_slot.max(slot.saturating_add(1));
         }
@@ -382,9 +419,16 @@ impl State {
         let expected =
             delta.charged.as_deref().map(|it| self.meters.apply(index, it, delta.open_until_ms, at_ms));
         if let Some(until) = delta.open_until_ms {
-            let (team, expected) = (delta.team.clone(), expected.unwrap_or_default());
-            let payload_sha256 = *payload_sha256;
-            self.open.insert(index, OpenAction { payload_sha256, key: key.clone(), team, expected });
+            let open = OpenAction {
+                payload_sha256: *payload_sha256,
+                key: key.clone(),
+                team: delta.team.clone(),
+                expected: expected.unwrap_or_default(),
+                started_ms: now_ms,
+                running: delta.running.as_deref().cloned().unwrap_or_default(),
+                stopped: None,
+            };
+            self.open.insert(index, open);
             self.open_ends.insert((until, index));
         }
     }

@@ -299,7 +299,7 @@ fn similar<'a>(approval: &Approval, others: impl Iterator<Item = &'a Approval>, 
         match other.status_at(now_ms) {
             Status::Open => continue,
             Status::Rejected { .. } => found.rejected = found.rejected.saturating_add(1),
-            Status::Expired { .. } | Status::Lapsed { .. } if other.current().is_some() => {
+            status if status.is_over_unused() && other.current().is_some() => {
                 found.expired = found.expired.saturating_add(1);
             }
             _ => found.granted = found.granted.saturating_add(1),

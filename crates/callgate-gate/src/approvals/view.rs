@@ -95,7 +95,7 @@ impl ApprovalView {
             quorum: stage.quorum,
             agreed: agreed(approval, number),
         });
-        let decided = !matches!(status, Status::Open | Status::Expired { .. } | Status::Lapsed { .. });
+        let decided = status.is_resolved() && !status.is_over_unused();
         Self {
             id: approval_id(approval.id),
             status: status.as_str(),

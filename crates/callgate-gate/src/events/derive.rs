@@ -5,13 +5,14 @@
 
 use callgate_core::approval::{ApprovalDelta, ApprovalEffect};
 use callgate_core::event::{Data, Event, Field, Kind};
+use callgate_core::state::stops::StopScope;
 use callgate_core::state::{ApiKey, Change, Holder, ModeScope, Trial};
 use callgate_log::Statement;
 use callgate_log::statement::{Body, Decision};
 use callgate_store::{Fold as _, StoredReceipt};
 
 use crate::fold::GateState;
-use crate::reply::{approval_id, standing_id};
+use crate::reply::{approval_id, standing_id, stop_id};
 
 /// What a change says happened; `None` for one that is no event.
 pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
@@ -47,6 +48,12 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
             }
             (Kind::ModeSet, texts)
         }
+        Change::StopCreated(start) => (Kind::StopCreated, scope(&start.scope)),
+        Change::StopLifted { stop } => (Kind::StopLifted, vec![("stop", stop_id(*stop))]),
+        Change::ActionStopped { code, decision } => (
+            Kind::ActionStopped,
+            vec![("code", code.as_str().to_owned()), ("decision", decision.to_string())],
+        ),
         Change::KeyCreated(key) => (Kind::KeyCreated, holder(key)),
         Change::KeyRevoked { id } => (Kind::KeyRevoked, vec![("key", id.clone())]),
         Change::SessionErased(key) => (
@@ -81,6 +88,11 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
     };
     let (kind, texts) = event;
     Some((kind, texts.into_iter().map(|(name, text)| (name, Field::Text(text))).collect()))
+}
+
+fn scope(scope: &StopScope) -> Vec<(&'static str, String)> {
+    let names = scope.names().into_iter().map(|(field, name)| (field, name.to_owned()));
+    names.chain([("scope", scope.word().to_owned())]).collect()
 }
 
 fn approval(id: u64) -> Vec<(&'static str, String)> {
@@ -144,8 +156,19 @@ const SILENT: [&[u8]; 7] = [
     b"noted",
 ];
 /// What an event says of the particulars of a change to the gate.
-const PARTICULARS: [&str; 8] =
-    ["action", "agent", "on_behalf_of", "reason", "rule", "session", "status", "tenant"];
+const PARTICULARS: [&str; 11] = [
+    "action",
+    "agent",
+    "on_behalf_of",
+    "reason",
+    "rule",
+    "scope",
+    "session",
+    "status",
+    "team",
+    "tenant",
+    "tool",
+];
 /// What stands in a decision's delta that is an event.
 const TELLING: [&[u8]; 2] = [b"\"effect\":{\"kind\":\"opens\"", b"\"effect\":{\"kind\":\"uses"];
 
@@ -177,6 +200,9 @@ pub(crate) fn derive(receipt: &StoredReceipt) -> Result<Option<Event>, String> {
             data.insert("by", admin.actor.clone().into());
             let said = PARTICULARS.iter().filter_map(|name| Some((*name, admin.details.get(name)?)));
             data.extend(said.map(|(name, text)| (name, text.clone().into())));
+            if kind == Kind::StopCreated {
+                data.insert("stop", stop_id(receipt.index).into());
+            }
         }
         Body::Decision(decision) => {
             data.extend(names(decision));
@@ -224,7 +250,7 @@ mod tests {
     use crate::fold::encode;
 
     /// Every kind of change, and what it says.
-    const CHANGES: [(&str, Option<Kind>); 29] = [
+    const CHANGES: [(&str, Option<Kind>); 33] = [
         // What an agent writes must not look like a mark.
         (
             r#"{"kind":"decision","epoch":1,"snapshot":1,"version":0,"nonce":{"until_ms":1,"value":"\"kind\":\"key_created\""}}"#,
@@ -295,6 +321,13 @@ mod tests {
         ),
         (r#"{"kind":"approval_commented","approval":3,"person":"ana"}"#, Some(Kind::ApprovalCommented)),
         (r#"{"kind":"approval_expired","approval":3}"#, Some(Kind::ApprovalExpired)),
+        (
+            r#"{"kind":"stop_created","by":"ana","note":"loops","scope":{"scope":"agent","agent":"bot"}}"#,
+            Some(Kind::StopCreated),
+        ),
+        (r#"{"kind":"stop_created","by":"ana","scope":{"scope":"everything"}}"#, Some(Kind::StopCreated)),
+        (r#"{"kind":"stop_lifted","stop":7}"#, Some(Kind::StopLifted)),
+        (r#"{"kind":"action_stopped","code":"AGENT_KILLED","decision":5}"#, Some(Kind::ActionStopped)),
         (r#"{"kind":"standing_revoked","person":"ana","standing":3}"#, None),
         (
             r#"{"kind":"decision","epoch":1,"snapshot":1,"version":0,"nonce":{"until_ms":1,"value":"\"effect\":{\"kind\":\"opens\""}}"#,

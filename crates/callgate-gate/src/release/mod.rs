@@ -11,6 +11,7 @@ pub use publish::{PublishRequest, Released, RollbackRequest};
 pub use rollout::{RolloutMode, RolloutRecord, RolloutRequest};
 pub use shelf::SnapshotRecord;
 pub use stage::StageRequest;
+pub(crate) use stage::checked_note;
 
 use callgate_core::catalogue::Catalogue;
 use callgate_core::digest::Digest;

@@ -15,6 +15,7 @@ pub enum ApprovalStatus {
     Rejected,
     Used,
     Expired,
+    Stopped,
     Lapsed,
 }
 

@@ -66,6 +66,9 @@ const fn title(kind: Kind) -> &'static str {
         Kind::KeyCreated => "Key created",
         Kind::KeyRevoked => "Key revoked",
         Kind::ModeSet => "Mode set",
+        Kind::ActionStopped => "Running action stopped",
+        Kind::StopCreated => "Stopped",
+        Kind::StopLifted => "Stop lifted",
         Kind::RolloutStarted => "Rollout started",
         Kind::RolloutStopped => "Rollout stopped",
         Kind::SnapshotActivated => "Policy in force",
@@ -84,7 +87,12 @@ fn headline(event: &Event) -> String {
             return format!("{agent} asks for {action}{rule}");
         }
         (Some(agent), Some(action)) => vec![Some(agent), Some(action)],
-        _ => ["approval", "snapshot", "trial", "mode", "agent", "person", "key", "reason"].map(said).to_vec(),
+        _ => [
+            "approval", "stop", "scope", "snapshot", "trial", "mode", "agent", "session", "team", "tool",
+            "person", "key", "reason",
+        ]
+        .map(said)
+        .to_vec(),
     };
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { event.kind.to_string() } else { parts.join(", ") }

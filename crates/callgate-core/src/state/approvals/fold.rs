@@ -8,6 +8,7 @@ use super::{
     Under, Vote,
 };
 use crate::approval::{ApprovalDelta, ApprovalEffect, ApprovalNames, Hold};
+use crate::state::stops::{Stop, StopScope};
 use crate::state::{Conflict, DecisionDelta, SessionKey};
 
 fn holds(condition: bool) -> Result<(), Conflict> {
@@ -133,9 +134,7 @@ impl Approvals {
     /// # Errors
     /// [`Conflict::Approval`] otherwise.
     pub fn check_expired(&self, id: u64, now_ms: i64) -> Result<(), Conflict> {
-        let over = |one: &Approval| {
-            !one.announced && matches!(one.status_at(now_ms), Status::Expired { .. } | Status::Lapsed { .. })
-        };
+        let over = |one: &Approval| !one.announced && one.status_at(now_ms).is_over_unused();
         holds(self.all.get(&id).is_some_and(over))
     }
 
@@ -205,6 +204,21 @@ impl Approvals {
             self.end(id, status, now_ms);
         }
         self.enforce_standing(deciding, same, now_ms);
+    }
+
+    /// What was asked by what is stopped is over, and has to be asked anew. What people do to the gate itself is
+    /// never stopped, or nobody could lift a stop.
+    pub(crate) fn stop(&mut self, stop: u64, scope: &StopScope, now_ms: i64) {
+        let hit = |id: &&u64| {
+            let one = self.all.get(id).filter(|one| !one.under.control);
+            let waits =
+                |one: &&Approval| matches!(one.status_at(now_ms), Status::Open | Status::Granted { .. });
+            one.filter(waits).is_some_and(|one| Stop::hits(scope, one))
+        };
+        let hit: Vec<u64> = self.by_action.values().flatten().filter(hit).copied().collect();
+        for id in hit {
+            self.end(id, Status::Stopped { at_ms: now_ms, stop }, now_ms);
+        }
     }
 
     /// An open approval is granted or rejected, until `until_ms`.

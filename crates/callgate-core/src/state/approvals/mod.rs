@@ -153,6 +153,13 @@ pub enum Status {
         /// When.
         at_ms: i64,
     },
+    /// An operator stopped what asked for it, or the tool.
+    Stopped {
+        /// When.
+        at_ms: i64,
+        /// The stop.
+        stop: u64,
+    },
     /// Another snapshot came into force.
     Lapsed {
         /// When.
@@ -171,6 +178,7 @@ impl Status {
             Self::Rejected { .. } => "rejected",
             Self::Used { .. } => "used",
             Self::Expired { .. } => "expired",
+            Self::Stopped { .. } => "stopped",
             Self::Lapsed { .. } => "lapsed",
         }
     }
@@ -179,6 +187,12 @@ impl Status {
     #[must_use]
     pub const fn is_resolved(self) -> bool {
         !matches!(self, Self::Open)
+    }
+
+    /// Whether it ended without people having decided, or without what they granted having been used.
+    #[must_use]
+    pub const fn is_over_unused(self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::Stopped { .. } | Self::Lapsed { .. })
     }
 
     /// When that came about; `None` while it is open.
@@ -191,6 +205,7 @@ impl Status {
             | Self::Rejected { at_ms, .. }
             | Self::Used { at_ms, .. }
             | Self::Expired { at_ms }
+            | Self::Stopped { at_ms, .. }
             | Self::Lapsed { at_ms } => Some(at_ms),
         }
     }
@@ -280,9 +295,7 @@ impl Approvals {
 
     /// Those whose end without use is not written down yet.
     pub fn unannounced(&self, now_ms: i64) -> impl Iterator<Item = &Approval> {
-        let over = move |approval: &&Approval| {
-            matches!(approval.status_at(now_ms), Status::Expired { .. } | Status::Lapsed { .. })
-        };
+        let over = move |approval: &&Approval| approval.status_at(now_ms).is_over_unused();
         self.all.values().filter(|approval| !approval.announced).filter(over)
     }
 

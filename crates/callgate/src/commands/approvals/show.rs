@@ -19,7 +19,7 @@ fn status(item: &ApprovalItem, paint: Paint) -> String {
         ApprovalStatus::Open => paint.yellow(&word),
         ApprovalStatus::Granted | ApprovalStatus::Standing | ApprovalStatus::Used => paint.green(&word),
         ApprovalStatus::Rejected => paint.red(&word),
-        ApprovalStatus::Expired | ApprovalStatus::Lapsed => paint.dim(&word),
+        ApprovalStatus::Expired | ApprovalStatus::Stopped | ApprovalStatus::Lapsed => paint.dim(&word),
     }
 }
 
