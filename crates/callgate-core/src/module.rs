@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::facts::Facts;
 use crate::finding::{Consulted, Question};
 use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
-use crate::limit::Charge;
+use crate::limit::{Charge, Limit};
 use crate::request::Request;
 use crate::rule::{Rule, Step, Verdict};
 
@@ -67,6 +67,11 @@ pub trait Module: Debug + Send + Sync {
 
     /// The limits that speak of `request`, and how much it is to each. In doubt a limit speaks.
     fn charges(&self, _request: &Request) -> Vec<Charge> {
+        Vec::new()
+    }
+
+    /// Every limit it holds, by id: for what names or counts limits. [`Self::listed`] has a rule for each, too.
+    fn limits(&self) -> Vec<Arc<Limit>> {
         Vec::new()
     }
 

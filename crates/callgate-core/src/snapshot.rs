@@ -1,6 +1,7 @@
 //! A snapshot: one compiled, immutable bundle, named by its digest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::catalogue::Catalogue;
 use crate::constraint::Constraints;
@@ -9,7 +10,7 @@ use crate::decision::Mode;
 use crate::digest::Digest;
 use crate::finding::JudgeSettings;
 use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
-use crate::limit::Charge;
+use crate::limit::{Charge, Limit};
 use crate::module::Module;
 use crate::pattern::Pattern;
 use crate::request::Request;
@@ -118,6 +119,12 @@ impl Snapshot {
     #[must_use]
     pub fn has_limits(&self) -> bool {
         self.modules.iter().any(|module| module.has_limits())
+    }
+
+    /// Every limit, in an order of its own.
+    #[must_use]
+    pub fn limits(&self) -> Vec<Arc<Limit>> {
+        self.modules.iter().flat_map(|module| module.limits()).collect()
     }
 
     /// The limits that speak of `request`, and how much it is to each.

@@ -1,4 +1,4 @@
-//! What is different between two snapshots, in terms of rules, contracts, tools and defaults: not of
+//! What is different between two snapshots, in terms of rules, limits, contracts, tools and defaults: not of
 //! lines of text. Where something stands, and in which order, is no difference.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use callgate_core::contract::Contract;
 use callgate_core::decision::Mode;
+use callgate_core::limit::{Does, Exceed, Limit, Near, Rate, Settle, Span, Then};
 use callgate_core::rule::{ApprovalTerms, Rule};
 use callgate_core::snapshot::{Defaults, Rollout, Snapshot};
 use callgate_core::state::percent;
@@ -21,6 +22,8 @@ pub struct Diff {
     pub now: String,
     /// Rules of all languages, by id.
     pub rules: Parts,
+    /// Budgets, throttles and breakers, by id.
+    pub limits: Parts,
     /// Contracts, by id.
     pub contracts: Parts,
     /// Tools of the catalogue, by identity.
@@ -107,6 +110,7 @@ impl Diff {
             was: was.digest.to_string(),
             now: now.digest.to_string(),
             rules: Parts::between(&rules(was), &rules(now)),
+            limits: Parts::between(&limits(was), &limits(now)),
             contracts: Parts::between(&contracts(was), &contracts(now)),
             tools: Parts::between(&tools(was), &tools(now)),
             defaults: fields(&defaults(&was.defaults), &defaults(&now.defaults)),
@@ -117,6 +121,7 @@ impl Diff {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rules.is_empty()
+            && self.limits.is_empty()
             && self.contracts.is_empty()
             && self.tools.is_empty()
             && self.defaults.is_empty()
@@ -150,7 +155,8 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
 }
 
 fn rules(snapshot: &Snapshot) -> BTreeMap<String, Part> {
-    let all = snapshot.modules.iter().flat_map(|module| module.listed());
+    let all = snapshot.modules.iter().filter(|module| !module.has_limits());
+    let all = all.flat_map(|module| module.listed());
     all.map(|rule| (rule.id.to_string(), rule_part(&rule))).collect()
 }
 
@@ -190,6 +196,72 @@ fn approval(terms: &ApprovalTerms) -> String {
         told("blast radius", &terms.blast_radius),
         told("rollback", &terms.rollback)
     )
+}
+
+fn limits(snapshot: &Snapshot) -> BTreeMap<String, Part> {
+    snapshot.limits().iter().map(|limit| (limit.id.to_string(), limit_part(limit))).collect()
+}
+
+fn limit_part(limit: &Limit) -> Part {
+    let per: Vec<String> = limit.per.iter().map(ToString::to_string).collect();
+    let said = Said::default()
+        .field("kind", Some(limit.module().to_owned()))
+        .field("mode", (limit.mode == Mode::Monitor).then(|| "monitor".to_owned()))
+        .field("per", listed(&per))
+        .field("reason", limit.reason.clone())
+        // Meters of another lineage begin at nothing.
+        .field("counts", Some(limit.lineage.to_string()))
+        .field("meaning", Some(limit.fingerprint.to_string()));
+    let said = match &limit.does {
+        Does::Budget(budget) => said
+            .field("limit", Some(format!("{} {}", budget.limit, budget.unit)))
+            .field("over", Some(over(budget.span)))
+            .field("exceed", exceed(&budget.exceed))
+            .field("near", budget.near.as_ref().map(near))
+            .field("settle", (budget.settle != Settle::default()).then(|| "upward".to_owned()))
+            .field("release_ms", budget.release_ms.map(|ms| ms.to_string())),
+        Does::Throttle(throttle) => said.field("rate", Some(rate(throttle.rate))),
+        Does::Breaker(breaker) => said
+            .field("trip", Some(format!("{:?} at {} in {} ms", breaker.trip, breaker.at, breaker.window_ms)))
+            .field(
+                "half_open",
+                breaker.half_open.map(|it| format!("after {} ms, {} probes", it.after_ms, it.probes)),
+            ),
+    };
+    Part { id: limit.id.to_string(), source: Some(limit.source.to_string()), fields: said.0 }
+}
+
+fn over(span: Span) -> String {
+    match span {
+        Span::Life {} => "execution".to_owned(),
+        Span::Hour {} => "hour".to_owned(),
+        Span::Day {} => "day".to_owned(),
+        Span::Month {} => "month".to_owned(),
+        Span::Rolling { ms } => format!("{ms} ms"),
+    }
+}
+
+fn exceed(exceed: &Exceed) -> Option<String> {
+    match exceed {
+        Exceed::Deny => None,
+        Exceed::Approval(terms) => Some(approval(terms)),
+    }
+}
+
+fn near(near: &Near) -> String {
+    let then = match &near.then {
+        Then::Warn => "warn".to_owned(),
+        Then::Constrain(constraints) => constraints.to_value().canonical(),
+        Then::Approval(terms) => approval(terms),
+    };
+    format!("from {} on: {then}", near.at)
+}
+
+fn rate(rate: Rate) -> String {
+    match rate {
+        Rate::Bucket { burst, interval_ns } => format!("{burst} at once, one more in {interval_ns} ns"),
+        Rate::Sliding { limit, window_ms } => format!("{limit} in {window_ms} ms"),
+    }
 }
 
 fn contracts(snapshot: &Snapshot) -> BTreeMap<String, Part> {

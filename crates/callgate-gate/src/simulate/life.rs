@@ -94,9 +94,8 @@ fn answers(snapshot: &Snapshot, ask: &Ask, facts: &Facts) -> bool {
 /// Whether given facts hold every level that the snapshot's limits ask for.
 fn measured(snapshot: &Snapshot, ask: &Ask, facts: &Facts) -> bool {
     let given = facts.limits.as_ref().map(|limits| limits.levels.as_slice()).unwrap_or_default();
-    let has = |ask: &Level| {
-        given.iter().any(|level| level.ask() == (ask.meter.as_str(), ask.limit, ask.amount))
-    };
+    let has =
+        |ask: &Level| given.iter().any(|level| level.ask() == (ask.meter.as_str(), ask.limit, ask.amount));
     levels(snapshot, ask, &facts.credential).unwrap_or_default().iter().all(has)
 }
 

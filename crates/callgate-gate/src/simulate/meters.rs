@@ -7,7 +7,7 @@
 use callgate_core::decide::{Ask, Decided, levels};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
-use callgate_core::limit::{Amount, Gauge, Span};
+use callgate_core::limit::{Amount, Does, Gauge, Span};
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, DecisionDelta, Delta, OutcomeDelta, SessionKey, State};
 
@@ -30,8 +30,7 @@ impl Counted {
         if !snapshot.has_limits() {
             return None;
         }
-        let mut rules = snapshot.modules.iter().flat_map(|module| module.listed());
-        let breaks = rules.any(|rule| rule.module == "breaker");
+        let breaks = snapshot.limits().iter().any(|limit| matches!(limit.does, Does::Breaker(_)));
         Some(Self { state: State::default(), breaks, gap_ms: None })
     }
 
@@ -44,7 +43,8 @@ impl Counted {
         };
         if let Some(gap) = self.gap_ms {
             let since = facts.now_ms.saturating_sub(gap);
-            let whole = asks.iter().all(|ask| reach(ask.gauge, ask.limit).is_some_and(|reach| since >= reach));
+            let whole =
+                asks.iter().all(|ask| reach(ask.gauge, ask.limit).is_some_and(|reach| since >= reach));
             if !whole || (self.breaks && request.is_some()) {
                 return false;
             }
@@ -92,12 +92,8 @@ impl Counted {
 
     /// An action ended, if it is one that this snapshot let run.
     pub(super) fn ended(&mut self, index: u64, outcome: &OutcomeDelta, now_ms: i64) {
-        let outcome = OutcomeDelta {
-            key: nobody(),
-            observations: Vec::new(),
-            reads: None,
-            ..outcome.clone()
-        };
+        let outcome =
+            OutcomeDelta { key: nobody(), observations: Vec::new(), reads: None, ..outcome.clone() };
         self.push(index, Change::Outcome(outcome), now_ms);
     }
 

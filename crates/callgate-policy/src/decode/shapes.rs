@@ -293,10 +293,8 @@ pub(crate) fn unknown_word<T>(
     sink: &mut Sink<'_>,
 ) -> Option<T> {
     let shown: String = found.escape_debug().take(64).collect();
-    let help = nearest(found, words.iter().copied()).map_or_else(
-        || format!("write one of {}", listed(words)),
-        |near| format!("did you mean `{near}`?"),
-    );
+    let help = nearest(found, words.iter().copied())
+        .map_or_else(|| format!("write one of {}", listed(words)), |near| format!("did you mean `{near}`?"));
     sink.add(Code::UnknownWord, node.span, format!("`{shown}` is not {what}")).help(help);
     None
 }

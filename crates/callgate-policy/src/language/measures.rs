@@ -102,9 +102,7 @@ fn amount(node: &Node, least: Amount, sink: &mut Sink<'_>) -> Option<Amount> {
             "an amount is more than zero; to stop everything, write a rule that denies".to_owned()
         }
         Ok(_) => format!("write it in quotes, so that it stays exact: \"{shown}\""),
-        Err(_) => {
-            "write a decimal in a string, without signs and separators, such as \"1234.50\"".to_owned()
-        }
+        Err(_) => "write a decimal in a string, without signs and separators, such as \"1234.50\"".to_owned(),
     };
     sink.add(Code::BadAmount, node.span, format!("`{shown}` is not an amount")).help(help);
     None
@@ -257,7 +255,8 @@ fn costs(node: &Node, least: Amount, sink: &mut Sink<'_>) -> Option<BTreeMap<Str
     };
     let mut read = BTreeMap::new();
     for (key, cost) in entries {
-        let place = Node { span: key.span, kind: Kind::Scalar(Text { text: key.text.clone(), plain: false }) };
+        let place =
+            Node { span: key.span, kind: Kind::Scalar(Text { text: key.text.clone(), plain: false }) };
         let (unit, cost) = (UnitText::decode(&place, sink), amount(cost, least, sink));
         read.insert(fold(&unit?), cost?);
     }
@@ -327,8 +326,7 @@ impl Shape for RateText {
     type Out = (u32, u64);
 
     fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Self::Out> {
-        const HELP: &str =
-            "write a count and a duration, such as `10/1m`; a count has at most 1000000, a duration at most `366d`";
+        const HELP: &str = "write a count and a duration, such as `10/1m`; a count has at most 1000000, a duration at most `366d`";
         let Some(text) = node.scalar().filter(|text| !text.is_null()) else {
             return sink.wrong_type(node, "a rate in text, such as `10/1m`");
         };
@@ -353,7 +351,8 @@ impl Shape for RateText {
 
 /// Denials that follow from a stop, from an open breaker or from the gate's own trouble, which no breaker
 /// counts.
-const FOLLOWING: [DenialCode; 3] = [DenialCode::AgentKilled, DenialCode::BreakerOpen, DenialCode::GateUnavailable];
+const FOLLOWING: [DenialCode; 3] =
+    [DenialCode::AgentKilled, DenialCode::BreakerOpen, DenialCode::GateUnavailable];
 
 impl DenialWord {
     fn words() -> Vec<&'static str> {

@@ -162,9 +162,7 @@ const fn number_kind(kind: Kind) -> Meaning {
 fn amount_of(value: &CelValue<'_>) -> Result<Amount, String> {
     let number = match value {
         CelValue::Int(number) => Decimal::from(*number),
-        CelValue::Uint(number) => {
-            Decimal::new(i128::from(*number), 0).map_err(|error| error.to_string())?
-        }
+        CelValue::Uint(number) => Decimal::new(i128::from(*number), 0).map_err(|error| error.to_string())?,
         CelValue::Decimal(number) => *number,
         other => return Err(format!("it is a {}, no whole number or decimal", other.kind())),
     };

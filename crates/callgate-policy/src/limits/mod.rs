@@ -109,7 +109,13 @@ impl Module for Limits {
         let trusted = Trusted::of(&self.catalogue, request);
         let mut budget = Budget::default();
         let candidates = numbers.iter().filter_map(|number| self.limits.get(usize::try_from(*number).ok()?));
-        candidates.filter_map(|metered| metered.charge(request, &trusted, &self.catalogue, &mut budget)).collect()
+        candidates
+            .filter_map(|metered| metered.charge(request, &trusted, &self.catalogue, &mut budget))
+            .collect()
+    }
+
+    fn limits(&self) -> Vec<Arc<Limit>> {
+        self.limits.iter().map(|metered| Arc::clone(&metered.limit)).collect()
     }
 
     fn listed(&self) -> Vec<Arc<Rule>> {

@@ -146,10 +146,7 @@ pub(super) fn wants(patterns: Option<&Spanned<Vec<Spanned<Pattern>>>>) -> Vec<Wa
 }
 
 /// Whom and what something speaks of.
-pub(super) fn matcher(
-    scope: Option<&Spanned<ScopeText>>,
-    matched: Option<&Spanned<MatchText>>,
-) -> Matcher {
+pub(super) fn matcher(scope: Option<&Spanned<ScopeText>>, matched: Option<&Spanned<MatchText>>) -> Matcher {
     let scope = scope.map(|scope| &scope.value);
     let matched = matched.map(|matched| &matched.value);
     let tags = matched.and_then(|it| it.risk_tags.as_ref()).map(|tags| &tags.value);

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use crate::support::bundle;
 
-const PATHS: [&str; 5] =
-    ["callgate.yaml", "rules/a.yaml", "rules/b.yaml", "contracts/c.yaml", "tools/t.json"];
+const PATHS: [&str; 6] =
+    ["callgate.yaml", "rules/a.yaml", "rules/b.yaml", "contracts/c.yaml", "limits/l.yaml", "tools/t.json"];
 
 /// Text that is nearly the language.
 fn nearly() -> impl Strategy<Value = String> {
@@ -31,6 +31,14 @@ fn nearly() -> impl Strategy<Value = String> {
         "allow",
         "when: ",
         "args.x > 1",
+        "budgets:\n",
+        "throttles: [{id: t, ",
+        "breakers: [{id: b, ",
+        "per: [agent], ",
+        "rate: 9/1s",
+        "trip: {allowed: 3, within: 1h}",
+        "amount: args.x, ",
+        "unit: usd, over: day, limit: 1, ",
         "\"",
         "'",
         "|\n",

@@ -148,7 +148,10 @@ fn limits_are_matched_cautiously() {
   - {id: tagged, match: {risk_tags: [money]}, rate: 1/1m, per: []}
   - {id: some, match: {tools: [bank.pay]}, when: args.count > 3, rate: 1/1m, per: []}",
     );
-    let told = charged(&snapshot, r#"{"agent":{"id":"bot"},"tool":{"server":"Bаnk","name":"Pay"},"args":{"count":4}}"#);
+    let told = charged(
+        &snapshot,
+        r#"{"agent":{"id":"bot"},"tool":{"server":"Bаnk","name":"Pay"},"args":{"count":4}}"#,
+    );
     assert_eq!(told, ["prod 1", "some 1", "tool 1"]);
     // A condition without an answer speaks, and the action does not run.
     let told = charged(&snapshot, &pay("{}", r#","environment":"dev","risk_tags":["Money"]"#));
@@ -220,7 +223,9 @@ fn levels_are_budgets_of_their_own() {
         "budgets: [{id: spend, levels: {tenant: 1000, team: \"100.00\", agent: 10}, unit: usd, over: day,
    amount: dec(args.amount), near: {at: 50%}}]",
     );
-    for (id, limit_, near) in [("spend/agent", "10", "5"), ("spend/team", "100", "50"), ("spend/tenant", "1000", "500")] {
+    for (id, limit_, near) in
+        [("spend/agent", "10", "5"), ("spend/team", "100", "50"), ("spend/tenant", "1000", "500")]
+    {
         let limit = limit(&snapshot, id);
         let Does::Budget(budget) = limit.does else { panic!("no budget") };
         assert_eq!(budget.limit.to_string(), limit_);
@@ -297,6 +302,7 @@ fn mistakes_are_told() {
         ("budgets: [{id: b, unit: usd, over: 500d, limit: 1, per: [], estimate: 1}]".to_owned(), "CG0206"),
         ("budgets: [{id: b, unit: usd, over: execution, limit: 1, per: [agent], estimate: 1}]".to_owned(), "CG1101"),
         ("budgets: [{id: any, unit: usd, over: day, limit: 1, per: [], estimate: 1}]".to_owned(), "CG0301"),
+        ("budgets: [{id: b, unit: calls, over: day, levels: {agent: 1}}, {id: b/agent, unit: calls, over: day, limit: 1, per: []}]".to_owned(), "CG0301"),
         ("budgets: [{id: b, unit: calls, over: day, limit: 1, per: [], estimate: 1}]".to_owned(), "CG1106"),
         (throttle(""), "CG1103"),
         (throttle("rate: 10"), "CG1103"),
@@ -304,6 +310,7 @@ fn mistakes_are_told() {
         (throttle("rate: 1/0s"), "CG1103"),
         (throttle("rate: 1/1m, at_most: 1, within: 1m"), "CG1103"),
         (throttle("at_most: 100001, within: 1h"), "CG1103"),
+        (throttle("rate: 1/30d, burst: 100"), "CG1103"),
         (throttle("at_most: 1"), "CG0203"),
         (throttle("rate: 1/1m, within: 1m"), "CG1106"),
         (throttle("at_most: 1, within: 1m, burst: 1"), "CG1106"),
@@ -337,7 +344,9 @@ fn limits_alone_decide_nothing() {
 fn a_request_that_no_limit_speaks_of_looks_at_none() {
     let mut text = String::from("throttles:\n");
     for number in 0..3000 {
-        text.push_str(&format!("  - {{id: t{number}, match: {{tools: [s.t{number}]}}, rate: 1/1m, per: [agent]}}\n"));
+        text.push_str(&format!(
+            "  - {{id: t{number}, match: {{tools: [s.t{number}]}}, rate: 1/1m, per: [agent]}}\n"
+        ));
     }
     let snapshot = limits(&text);
     assert_eq!(charged(&snapshot, &pay("{}", "")), [""; 0]);

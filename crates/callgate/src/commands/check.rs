@@ -93,14 +93,7 @@ impl Counts {
             rules: number(
                 snapshot.modules.iter().map(|module| module.rules()).fold(0, usize::saturating_add),
             ),
-            limits: number(
-                snapshot
-                    .modules
-                    .iter()
-                    .filter(|module| module.has_limits())
-                    .map(|module| module.listed().len())
-                    .fold(0, usize::saturating_add),
-            ),
+            limits: number(snapshot.limits().len()),
             contracts: number(snapshot.contracts.len()),
             tools: number(snapshot.catalogue.iter().count()),
         }

@@ -79,6 +79,7 @@ fn show(differences: &Differences) -> Result<(), Failure> {
     let (said, paint) = (&differences.said, Paint::stdout());
     let mut out = Vec::new();
     parts("rule", &said.rules, paint, &mut out);
+    parts("limit", &said.limits, paint, &mut out);
     parts("contract", &said.contracts, paint, &mut out);
     parts("tool", &said.tools, paint, &mut out);
     if !said.defaults.is_empty() {

@@ -106,8 +106,10 @@ impl Reader<'_, '_> {
         let mut strange: Vec<&str> = others.copied().filter(|key| self.is_written(key)).collect();
         strange.dedup();
         for key in strange {
-            let span = self.node.get("trip").and_then(|trip| trip.get(key)).map_or(self.trip.span, |it| it.span);
-            sink.add(Code::KeyBesideLimit, span, format!("`{key}` says nothing beside `{kind}`")).help("remove it");
+            let span =
+                self.node.get("trip").and_then(|trip| trip.get(key)).map_or(self.trip.span, |it| it.span);
+            sink.add(Code::KeyBesideLimit, span, format!("`{key}` says nothing beside `{kind}`"))
+                .help("remove it");
         }
         Some(kind)
     }
@@ -181,7 +183,8 @@ impl Reader<'_, '_> {
     /// A share of a budget in a short time: it counts what the budget counts.
     fn burn(&self, sink: &mut Sink<'_>) -> Option<Trips> {
         let text = &self.trip.value;
-        let (with, help) = ("beside `burn`, which counts what its budget counts", "remove it, or write `sum`");
+        let (with, help) =
+            ("beside `burn`, which counts what its budget counts", "remove it, or write `sum`");
         beside(self.text.scope.as_ref(), "scope", with, help, sink);
         beside(self.text.r#match.as_ref(), "match", with, help, sink);
         beside(self.text.when.as_ref(), "when", with, help, sink);
@@ -192,7 +195,8 @@ impl Reader<'_, '_> {
         let share = some_share(text.burn.as_ref()?, sink)?;
         let Some(spend) = self.spends.iter().find(|spend| *spend.id == *of.value) else {
             let ids = || self.spends.iter().map(|spend| &*spend.id);
-            let levels = ids().find(|id| id.strip_prefix(of.value.as_str()).is_some_and(|it| it.starts_with('/')));
+            let levels =
+                ids().find(|id| id.strip_prefix(of.value.as_str()).is_some_and(|it| it.starts_with('/')));
             let near = levels.or_else(|| nearest(&of.value, ids()));
             let help = near.map_or_else(
                 || "write the id of a budget of this bundle".to_owned(),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use callgate_core::catalogue::Catalogue;
-use callgate_core::limit::{Amount, Budget, Dimension, Does, Exceed, Limit, Near, Settle, Span as Time, Then};
+use callgate_core::limit::{
+    Amount, Budget, Dimension, Does, Exceed, Limit, Near, Settle, Span as Time, Then,
+};
+use callgate_core::name::Name;
 use callgate_core::snapshot::Defaults;
 use callgate_core::value::Value;
 
@@ -83,7 +86,8 @@ pub(super) fn lower(
     let mut heart = written(node, &HEART);
     heart.insert("unit".to_owned(), Value::from(&*unit.value));
     let read = |bound: &Bound| {
-        let near = near.as_ref().map(|(share, then)| Near { at: bound.limit.share(*share), then: then.clone() });
+        let near =
+            near.as_ref().map(|(share, then)| Near { at: bound.limit.share(*share), then: then.clone() });
         let budget = Budget {
             unit: Arc::clone(&unit.value),
             limit: bound.limit,
@@ -93,12 +97,17 @@ pub(super) fn lower(
             settle: text.settle.as_ref().map_or(Settle::default(), |settle| settle.value.0),
             release_ms,
         };
-        let name = bound.level.map_or_else(|| id.value.to_string(), |level| format!("{}/{level}", id.value));
+        let name = id_of(&id.value, bound.level);
         let heart = Value::Map(heart.clone());
         let limit: Limit = head.limit(&name, bound.per.clone(), Does::Budget(budget), heart.clone(), sink);
         Read { metered: metered(limit, speaks.clone(), counts.clone()), speaks: speaks.clone(), heart }
     };
     Some(bounds.iter().map(read).collect())
+}
+
+/// What the budget of a level is called.
+pub(super) fn id_of(id: &Name, level: Option<Dimension>) -> String {
+    level.map_or_else(|| id.to_string(), |level| format!("{id}/{level}"))
 }
 
 /// One limit of a budget, and whom it counts by.
@@ -134,8 +143,12 @@ fn span(over: &Spanned<Over>, bounds: &[Bound], sink: &mut Sink<'_>) -> Option<T
         if bounds.iter().all(|bound| bound.per.contains(&Dimension::Session)) {
             return Some(Time::Life {});
         }
-        sink.add(Code::BadPer, over.span, "an execution is one session, and this does not count by `session`")
-            .help("add `session` to `per`, or sum over `day`");
+        sink.add(
+            Code::BadPer,
+            over.span,
+            "an execution is one session, and this does not count by `session`",
+        )
+        .help("add `session` to `per`, or sum over `day`");
         return None;
     };
     Some(time)

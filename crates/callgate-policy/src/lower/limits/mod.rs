@@ -50,17 +50,26 @@ impl<'a> Written<'a> {
         self.breakers.extend(parts(text.breakers, whole));
     }
 
-    /// The ids, and where they stand.
+    /// The ids, and where they stand; of a budget with levels those of its levels, too.
     pub(super) fn named(&self) -> Vec<Named<'a>> {
-        let budgets = self.budgets.iter().map(|part| (part.file, part.text.text.id.as_ref(), "budget"));
-        let throttles = self.throttles.iter().map(|part| (part.file, part.text.text.id.as_ref(), "throttle"));
-        let breakers = self.breakers.iter().map(|part| (part.file, part.text.text.id.as_ref(), "breaker"));
-        let all = budgets.chain(throttles).chain(breakers);
-        all.filter_map(|(file, id, what)| {
-            let Spanned { value, span } = id?;
-            Some(Named { file, id: value.to_string(), span: *span, what })
-        })
-        .collect()
+        let mut all = Vec::new();
+        let mut name = |file, id: Option<&Spanned<Name>>, level: Option<Dimension>, what| {
+            let Some(Spanned { value, span }) = id else { return };
+            all.push(Named { file, id: budget::id_of(value, level), span: *span, what });
+        };
+        for Part { file, text: MeantText { text, .. }, .. } in &self.budgets {
+            name(*file, text.id.as_ref(), None, "budget");
+            for (level, _) in text.levels.iter().flat_map(|levels| &levels.value) {
+                name(*file, text.id.as_ref(), Some(level.value), "budget");
+            }
+        }
+        for Part { file, text: MeantText { text, .. }, .. } in &self.throttles {
+            name(*file, text.id.as_ref(), None, "throttle");
+        }
+        for Part { file, text: MeantText { text, .. }, .. } in &self.breakers {
+            name(*file, text.id.as_ref(), None, "breaker");
+        }
+        all
     }
 
     /// Reads all of them.
@@ -167,7 +176,10 @@ impl Head<'_> {
 fn lineage(limit: &Limit, heart: Value) -> Digest {
     let mut out = Map::default();
     out.insert("counts".to_owned(), heart);
-    out.insert("gauge".to_owned(), Value::from(serde_json::to_string(&limit.gauge()).unwrap_or_default().as_str()));
+    out.insert(
+        "gauge".to_owned(),
+        Value::from(serde_json::to_string(&limit.gauge()).unwrap_or_default().as_str()),
+    );
     out.insert("id".to_owned(), Value::from(&*limit.id));
     out.insert("kind".to_owned(), Value::from(limit.module()));
     out.insert("per".to_owned(), Value::List(limit.per.iter().map(|it| Value::from(it.as_str())).collect()));

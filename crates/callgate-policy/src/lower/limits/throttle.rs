@@ -14,6 +14,8 @@ use crate::syntax::Node;
 
 /// Nanoseconds in a millisecond.
 const NANOS: u64 = 1_000_000;
+/// The longest that a bucket takes to fill up: 400 days.
+const MAX_FILL_NS: u64 = 400 * 86_400_000 * NANOS;
 /// The most that a sliding window counts.
 const MAX_SLIDING: i64 = 100_000;
 
@@ -60,6 +62,12 @@ fn bucket(text: &ThrottleText, sink: &mut Sink<'_>) -> Option<Rate> {
     // Rounded up, so that never more come back than are written.
     let interval_ns = ms.checked_mul(NANOS)?.div_ceil(u64::from(count).max(1));
     let burst = text.burst.as_ref().map_or(Some(count), |burst| u32::try_from(burst.value).ok())?;
+    if interval_ns.saturating_mul(u64::from(burst)) > MAX_FILL_NS {
+        let span = text.rate.as_ref().map(|rate| rate.span).unwrap_or_default();
+        sink.add(Code::BadRate, span, "this bucket takes more than 400 days to fill up")
+            .help("let fewer run at once, or let them come back sooner");
+        return None;
+    }
     Some(Rate::Bucket { burst, interval_ns })
 }
 
@@ -71,7 +79,8 @@ fn sliding(text: &ThrottleText, node: &Node, sink: &mut Sink<'_>) -> Option<Rate
     let (most, within) = (text.at_most.as_ref()?, text.within.as_ref()?);
     if most.value > MAX_SLIDING {
         let message = format!("a sliding window counts at most {MAX_SLIDING}");
-        sink.add(Code::BadRate, most.span, message).help("write it as a token bucket, such as `rate: 1000000/1h`");
+        sink.add(Code::BadRate, most.span, message)
+            .help("write it as a token bucket, such as `rate: 1000000/1h`");
         return None;
     }
     Some(Rate::Sliding { limit: u32::try_from(most.value).ok()?, window_ms: within.value })
