@@ -29,14 +29,14 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Adds a tool; hands it back when one of that (folded) identity is there.
+    /// Adds a tool; refuses it when one of that (folded) identity is there.
     ///
     /// # Errors
-    /// The refused tool.
-    pub fn insert(&mut self, tool: CatalogueTool) -> Result<(), CatalogueTool> {
+    /// The identity of the refused tool.
+    pub fn insert(&mut self, tool: CatalogueTool) -> Result<(), Name> {
         let key = tool.identity.folded().to_owned();
         if self.tools.contains_key(&key) {
-            return Err(tool);
+            return Err(tool.identity);
         }
         self.servers.extend(server_of(&key).map(str::to_owned));
         self.tools.insert(key, tool);
