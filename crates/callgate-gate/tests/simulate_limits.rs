@@ -1,6 +1,11 @@
 //! Simulation with limits: a candidate's meters are those of its own decisions over what was recorded.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test stops at what it cannot do"
+)]
 
 mod common;
 
@@ -8,9 +13,7 @@ use std::sync::Arc;
 
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::SessionKey;
-use callgate_gate::simulate::{
-    Corpus, Filter, Lengths, Library, Plan, Reason, Report, Simulation, simulate_corpus,
-};
+use callgate_gate::simulate::{Corpus, Lengths, Library, Plan, Reason, Report, Simulation, simulate_corpus};
 use callgate_gate::{Credential, Gate, OutcomeReport, OutcomeStatus};
 use callgate_policy::Bundle;
 use callgate_store::{Keyring, OsRandom};

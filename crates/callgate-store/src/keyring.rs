@@ -163,7 +163,8 @@ impl Keyring {
             return Err(KeyringError::NoSlot(slot));
         }
         let (number, _) = place(slot);
-        let held = self.open.lock().iter().find(|(held, _)| *held == number).map(|(_, file)| Arc::clone(file));
+        let held =
+            self.open.lock().iter().find(|(held, _)| *held == number).map(|(_, file)| Arc::clone(file));
         if let Some(file) = held {
             return Ok(call(file.as_ref()));
         }

@@ -110,12 +110,7 @@ impl Sessions {
     }
 
     /// One more receipt, if it has a chain.
-    pub(super) fn extend(
-        &mut self,
-        key: &SessionKey,
-        payload_sha256: &[u8; 32],
-        advance: Option<&Position>,
-    ) {
+    pub(super) fn extend(&mut self, key: &SessionKey, payload_sha256: &[u8; 32], advance: Option<&Position>) {
         if !key.is_chained() {
             return;
         }

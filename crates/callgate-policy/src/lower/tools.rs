@@ -38,8 +38,7 @@ pub(super) fn lower(parts: &[Part<'_, Node>], problems: &mut Problems) -> Catalo
         for tool in list(root, sink).unwrap_or_default() {
             let Some(read) = tool_of(&server, tool, sink) else { continue };
             if let Err(refused) = catalogue.insert(read) {
-                let message =
-                    format!("the tool `{refused}`, or one that looks alike, is there already");
+                let message = format!("the tool `{refused}`, or one that looks alike, is there already");
                 sink.add(Code::RepeatedTool, name_span(tool), message).help("keep one of the two");
             }
         }

@@ -38,11 +38,7 @@ pub(crate) struct Looked<S> {
 }
 
 /// The newest saved state that is this log's and fits it. Nothing here is an error: without one the log is folded.
-pub(crate) fn newest<S: Fold>(
-    fs: &dyn Fs,
-    options: &Options,
-    signer: &dyn CheckpointSigner,
-) -> Looked<S> {
+pub(crate) fn newest<S: Fold>(fs: &dyn Fs, options: &Options, signer: &dyn CheckpointSigner) -> Looked<S> {
     let mut looked = Looked { base: None, witness: None, ignored: Vec::new() };
     if S::FORMAT.is_none() {
         return looked;
@@ -94,7 +90,14 @@ fn open<S: Fold>(
         return Err(wrong("it is not what was signed"));
     }
     let length = signed.length;
-    Ok(Base { file: file.to_owned(), length, segment_length, state, tree: found.tree, on_disk: found.on_disk })
+    Ok(Base {
+        file: file.to_owned(),
+        length,
+        segment_length,
+        state,
+        tree: found.tree,
+        on_disk: found.on_disk,
+    })
 }
 
 /// A file whose bytes up to `body` are signed by the log's key.
