@@ -330,7 +330,11 @@ async fn life(seed: u64) -> u64 {
             _ => {}
         }
     }
-    verify(&gate, &world, &asks)
+    let uses = verify(&gate, &world, &asks);
+    gate.close();
+    drop(gate);
+    world.holds_without_saved_states().await;
+    uses
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -151,6 +151,8 @@ async fn play(seed: u64, ops: Vec<Op>) {
         }
     }
     audit(&world, &gate, &outside);
+    drop(gate);
+    world.holds_without_saved_states().await;
 }
 
 /// What an auditor with the log, the public key and the key ring finds.

@@ -79,6 +79,7 @@ pub(crate) fn open<S: Fold>(
         witnesses.push(Witness { file: CHECKPOINT, size, root });
     }
     let numbers = segments(fs)?;
+    saved::tidy(fs);
     let Looked { base, witness, ignored } = saved::newest::<S>(fs, options, signer);
     witnesses.extend(witness);
     let mut replay = Replay {

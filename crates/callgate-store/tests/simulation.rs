@@ -85,4 +85,5 @@ mutants! {
     skipping_the_checkpoint_sync_is_found: SkipCheckpointSync,
     cutting_damage_is_found: CutDamage,
     skipping_the_check_is_found: SkipCheck,
+    trusting_a_saved_state_is_found: TrustSaved,
 }

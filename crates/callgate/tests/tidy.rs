@@ -151,6 +151,7 @@ fn what_a_stranger_looks_for_is_there() {
         "docs/spec/receipt.md",
         "docs/spec/log.md",
         "docs/spec/segment.md",
+        "docs/spec/state.md",
         "docs/spec/wire.md",
     ] {
         assert!(root().join(file).is_file(), "`{file}` is missing");
@@ -161,7 +162,7 @@ fn what_a_stranger_looks_for_is_there() {
 #[test]
 fn every_must_of_the_specs_names_a_test() {
     let texts = sources(&["crates", "tests"], &["rs", "sh", "py"]);
-    for page in ["receipt", "log", "segment", "wire"] {
+    for page in ["receipt", "log", "segment", "state", "wire"] {
         let text = read(&format!("docs/spec/{page}.md"));
         assert!(text.contains("MUST"), "{page}.md is normative");
         let named = text.split("[test: ").skip(1).filter_map(|rest| rest.split(']').next());

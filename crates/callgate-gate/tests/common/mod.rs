@@ -71,10 +71,30 @@ impl World {
     }
 
     pub async fn open(&self, bundle: Option<&Bundle>) -> Result<Arc<Gate>, OpenError> {
-        let options = GateOptions { segment_bytes: 4 << 20, ..GateOptions::default() };
+        // The state is saved at every end, so that every start after one goes on from it.
+        let options = GateOptions { segment_bytes: 4 << 20, save_every: 1, ..GateOptions::default() };
         let opened = Gate::open(self.fs(), self.clock.clone(), Arc::new(OsRandom), bundle, options).await?;
         Ok(opened.gate)
     }
+
+    /// Once the gate is closed: the state that was saved, whatever starts it went through, is byte for byte the one
+    /// that the log alone comes to.
+    pub async fn holds_without_saved_states(&self) {
+        let (name, saved) = newest_state(&self.fs).expect("a saved state");
+        let fs = self.fs.fork();
+        fs.files().iter().filter(|name| name.starts_with("state/")).for_each(|name| fs.lose(name));
+        let world = Self { fs, clock: self.clock.clone() };
+        world.open(None).await.expect("opens without").close();
+        let (again, folded) = newest_state(&world.fs).expect("a state saved again");
+        assert_eq!(name, again, "as many receipts");
+        assert!(saved == folded, "the saved state is not the fold of the log");
+    }
+}
+
+fn newest_state(fs: &SimFs) -> Option<(String, Vec<u8>)> {
+    let name = fs.files().into_iter().rfind(|name| name.ends_with(".state"))?;
+    let bytes = fs.edit(&name, |bytes| bytes.clone())?;
+    Some((name, bytes))
 }
 
 /// A request of agent `bot` for a tool, which enforces what an MCP wrapper does.

@@ -42,6 +42,13 @@ fn size_of(name: &str) -> Option<u64> {
     (path(size) == format!("{STATE}/{name}")).then_some(size)
 }
 
+/// Removes what interrupted savings left. What fails here costs room and nothing else.
+pub(crate) fn tidy(fs: &dyn Fs) {
+    for name in fs.list(STATE).unwrap_or_default().iter().filter(|name| name.ends_with(".tmp")) {
+        let _ = fs.remove(&format!("{STATE}/{name}"));
+    }
+}
+
 /// How many receipts the saved states have, newest first.
 fn sizes(fs: &dyn Fs) -> std::io::Result<Vec<u64>> {
     let mut sizes: Vec<u64> = fs.list(STATE)?.iter().filter_map(|name| size_of(name)).collect();

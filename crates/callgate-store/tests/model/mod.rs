@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "shared by several test programs")]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 
 use callgate_store::{CheckpointSigner, Entry, Fold, FoldError, Options};
 use sha2::{Digest, Sha256};
@@ -55,6 +56,43 @@ impl Fold for Registers {
         self.values.insert(delta.key, (delta.version.wrapping_add(1), delta.value));
         self.applied.push((index, *payload_sha256));
     }
+
+    const FORMAT: Option<&'static str> = Some("registers 1");
+
+    fn save(&self, out: &mut dyn Write) -> Result<(), FoldError> {
+        let mut bytes = u32::try_from(self.values.len()).map_err(failed)?.to_le_bytes().to_vec();
+        for (key, (version, value)) in &self.values {
+            bytes.extend_from_slice(&Set { key: *key, version: *version, value: *value }.encode());
+        }
+        bytes.extend_from_slice(&u32::try_from(self.applied.len()).map_err(failed)?.to_le_bytes());
+        for (index, digest) in &self.applied {
+            bytes.extend_from_slice(&index.to_le_bytes());
+            bytes.extend_from_slice(digest);
+        }
+        out.write_all(&bytes).map_err(failed)
+    }
+
+    fn load(input: &mut dyn Read) -> Result<Self, FoldError> {
+        let mut state = Self::default();
+        for _ in 0..u32::from_le_bytes(take(input)?) {
+            let Set { key, version, value } = Self::decode(&take::<13>(input)?)?;
+            state.values.insert(key, (version, value));
+        }
+        for _ in 0..u32::from_le_bytes(take(input)?) {
+            state.applied.push((u64::from_le_bytes(take(input)?), take(input)?));
+        }
+        Ok(state)
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> FoldError {
+    FoldError(error.to_string())
+}
+
+fn take<const N: usize>(input: &mut dyn Read) -> Result<[u8; N], FoldError> {
+    let mut bytes = [0; N];
+    input.read_exact(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Signs with a keyed hash: `sim`, size, root and tag, one per line.
@@ -81,6 +119,14 @@ impl CheckpointSigner for Tag {
             .collect();
         let root = root.try_into().ok()?;
         (self.sign(size, &root) == note).then_some((size, root))
+    }
+
+    fn attest(&self, digest: &[u8; 32]) -> Vec<u8> {
+        Sha256::digest(format!("a state {}", hex(digest))).to_vec()
+    }
+
+    fn attests(&self, digest: &[u8; 32], attestation: &[u8]) -> bool {
+        self.attest(digest) == attestation
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Stats {
     conflicts: u64,
     failures: u64,
     full: u64,
+    /// Starts from a saved state.
+    short_cuts: u64,
     recovered_from_full: u64,
 }
 
@@ -38,12 +40,14 @@ impl Stats {
         self.conflicts += other.conflicts;
         self.failures += other.failures;
         self.full += other.full;
+        self.short_cuts += other.short_cuts;
         self.recovered_from_full += other.recovered_from_full;
     }
 
     /// A run in which the interesting things never happen proves nothing.
     pub(crate) fn assert_busy(&self, kind: Kind) {
         assert!(self.acknowledged > self.lives && self.conflicts > 0 && self.failures > 0);
+        assert!(self.short_cuts > 0 && self.short_cuts < self.lives, "{} starts", self.short_cuts);
         match kind {
             Kind::PowerCuts | Kind::FailingCalls => assert!(self.cuts > 0),
             Kind::Garbage => assert!(self.discards > 0 && self.cuts > 0),
@@ -72,6 +76,7 @@ type Store = SegmentStore<Registers>;
 pub(crate) fn run(seed: u64, kind: Kind, mutant: Option<Mutant>) -> Result<Stats, String> {
     let mut options = options();
     options.mutant = mutant;
+    options.save_every = 5;
     let mut world = World {
         fs: SimFs::new(seed),
         rng: Rng::new(seed ^ 0x5eed),
@@ -154,6 +159,7 @@ impl World {
         match opened {
             Ok((store, recovery)) => {
                 self.stats.cuts += u64::from(recovery.cut.is_some());
+                self.stats.short_cuts += u64::from(recovery.saved.is_some());
                 self.adopt(&store)?;
                 self.hold(&store)?;
                 Ok(Some(store))
@@ -238,6 +244,9 @@ impl World {
             if self.rng.one_in(3) {
                 store.keep_house();
             }
+            if self.rng.one_in(4) {
+                store.save_state();
+            }
             if self.rng.one_in(6) && store.failure().is_none() {
                 self.hold(store)?;
             }
@@ -303,11 +312,14 @@ impl World {
         Ok(())
     }
 
-    /// Flips a byte of an acknowledged group on the quiet disk: the store must refuse, or still have everything.
+    /// Flips a byte of an acknowledged group or of a saved state on the quiet disk: the store must refuse, or still have
+    /// everything; what a saved state covers is found when it is read.
     fn flip(&mut self) -> Result<(), String> {
         for _ in 0..3 {
             let fs = self.fs.fork();
-            let logs: Vec<_> = fs.files().into_iter().filter(|f| f.ends_with(".seg")).collect();
+            let logs: Vec<_> = fs.files().into_iter().collect();
+            let logs: Vec<_> =
+                logs.into_iter().filter(|f| f.ends_with(".seg") || f.ends_with(".state")).collect();
             let Some(file) = logs.get(self.rng.below(logs.len())) else { continue };
             let at = self.rng.next();
             // Without the files that remember the length, so that the log must find it by itself.
@@ -326,7 +338,11 @@ impl World {
                 Box::new(Tag),
                 Registers::default(),
             );
-            if let Ok((store, _)) = opened {
+            if let Ok((store, recovery)) = opened {
+                let found = store.scan(0).any(|receipt| receipt.is_err());
+                if found && file.ends_with(".seg") && recovery.saved.is_some() {
+                    continue;
+                }
                 self.hold(&store)
                     .map_err(|e| format!("a flip at {place:?} of {file} was not noticed: {e}"))?;
             }

@@ -196,6 +196,9 @@ fn recovered(recovery: &Recovery) -> String {
         };
         text.push_str(&format!("; {what} (`{file}`, bytes {from} to {to})"));
     }
+    for (file, why) in &recovery.ignored {
+        text.push_str(&format!("; `{file}` was left aside: {why}"));
+    }
     text
 }
 
