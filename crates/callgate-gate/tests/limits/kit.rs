@@ -1,0 +1,85 @@
+//! Policies with limits, requests that cost, and looks at what was counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use callgate_core::state::State;
+use callgate_gate::replay::{Replay, Replayed};
+use callgate_gate::{Bundle, Credential, Decided, Gate, OutcomeError, OutcomeReport, OutcomeStatus};
+use callgate_store::{Keyring, OsRandom};
+
+use crate::common::{World, bundle};
+
+const RULES: &str = r#"
+version: v1
+rules:
+  - {id: any, scope: {agents: ["*"]}, match: {tools: ["files.*"]}, decision: allow}
+  - {id: none, match: {tools: ["files.drop"]}, decision: deny}
+  - {id: move, match: {tools: ["files.move"]}, decision: require_approval, approval: {reviewers: ["role:ops"]}}
+"#;
+
+/// Permits `files.*` but for `files.drop`, asks people about `files.move`, and has these limits.
+pub(crate) fn policy(limits: &str) -> Bundle {
+    with(limits, &[])
+}
+
+/// The same with more files.
+pub(crate) fn with(limits: &str, more: &[(&str, &str)]) -> Bundle {
+    let limits = format!("version: v1\n{limits}");
+    let own = [("rules/r.yaml", RULES), ("limits/l.yaml", limits.as_str())];
+    bundle(&[&own, more].concat())
+}
+
+/// A call of `files.<tool>` by `agent`; `more` are members of the request.
+pub(crate) fn call(agent: &str, tool: &str, more: &str) -> Vec<u8> {
+    let comma = if more.is_empty() { "" } else { "," };
+    format!(r#"{{"agent":{{"id":"{agent}"}},"tool":{{"server":"files","name":"{tool}"}}{comma}{more}}}"#)
+        .into_bytes()
+}
+
+/// An amount in cents as a decimal.
+pub(crate) fn usd(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// The code, or the decision where there is none.
+pub(crate) fn said(decided: &Decided) -> String {
+    decided.reply.code.map_or_else(|| decided.reply.decision.to_string(), |code| code.to_string())
+}
+
+pub(crate) async fn report(
+    gate: &Gate,
+    receipt: u64,
+    status: OutcomeStatus,
+    cents: Option<i64>,
+) -> Result<u64, OutcomeError> {
+    let mut outcome = OutcomeReport::new(receipt, status);
+    if let Some(cents) = cents {
+        outcome.cost.insert("usd".to_owned(), usd(cents).parse().expect("a decimal"));
+    }
+    gate.report(outcome, &Credential::Local).await.map(|reply| reply.receipt_index)
+}
+
+/// Law 4 over the whole log; gives what it folds to.
+pub(crate) fn replays(world: &World, gate: &Gate) -> State {
+    let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
+    let mut replay = Replay::new();
+    for receipt in gate.scan() {
+        let receipt = receipt.expect("readable");
+        let replayed = replay.push(&receipt, &keyring);
+        assert!(
+            matches!(replayed, Replayed::Same | Replayed::NotADecision),
+            "receipt {}: {replayed:?}",
+            receipt.index
+        );
+    }
+    replay.state().clone()
+}
+
+/// What is used on every meter of `limit`, by whom it counts.
+pub(crate) fn used(state: &State, limit: &str, now_ms: i64) -> BTreeMap<String, String> {
+    let id = |name: &str| name.split_once('@').is_some_and(|(id, _)| id == limit);
+    let meters = state.meters().list("").filter(|(name, _)| id(name));
+    let key = |name: &str| name.split_once(':').map_or_else(String::new, |(_, key)| key.to_owned());
+    meters.map(|(name, meter)| (key(name), meter.used(now_ms).to_string())).collect()
+}
