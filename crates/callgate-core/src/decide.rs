@@ -232,6 +232,7 @@ fn running(request: &Request, constraints: &Constraints) -> Running {
         called: called.into_iter().flatten().map(text).collect(),
         chain: request.agent.chain.iter().map(text).collect(),
         max_runtime_ms: constraints.number(Kind::MaxRuntimeMs),
+        on_behalf_of: request.agent.on_behalf_of.as_ref().map(text),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     KeyRevoked,
     ModeSet,
     ActionStopped,
+    BreakerOpened,
+    BreakerReset,
     StopCreated,
     StopLifted,
     RolloutStarted,
@@ -54,7 +56,7 @@ enum Audience {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ApprovalRequested,
         Self::ApprovalGranted,
         Self::ApprovalRejected,
@@ -67,6 +69,8 @@ impl Kind {
         Self::KeyRevoked,
         Self::ModeSet,
         Self::ActionStopped,
+        Self::BreakerOpened,
+        Self::BreakerReset,
         Self::StopCreated,
         Self::StopLifted,
         Self::RolloutStarted,
@@ -93,6 +97,8 @@ impl Kind {
             Self::KeyRevoked => "key.revoked",
             Self::ModeSet => "mode.set",
             Self::ActionStopped => "action.stopped",
+            Self::BreakerOpened => "breaker.opened",
+            Self::BreakerReset => "breaker.reset",
             Self::StopCreated => "stop.created",
             Self::StopLifted => "stop.lifted",
             Self::RolloutStarted => "rollout.started",
@@ -120,6 +126,8 @@ impl Kind {
             | Self::SnapshotActivated
             | Self::SnapshotSimulated
             | Self::SnapshotStaged
+            | Self::BreakerOpened
+            | Self::BreakerReset
             | Self::StopCreated
             | Self::StopLifted => Audience::Policy,
             Self::KeyCreated | Self::KeyRevoked | Self::SubjectErased => Audience::Operators,

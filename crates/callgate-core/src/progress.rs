@@ -3,9 +3,14 @@
 //! The same controls that were looked at before it began are looked at again while it runs, by a pure function of
 //! the state and the time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
+use crate::name::Name;
+use crate::request::{Agent, Request, Session};
 use crate::state::{OpenAction, State};
+use crate::value::Map;
 
 /// Why an action that runs must stop, in the order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,12 +55,61 @@ pub struct Trouble {
 /// What stands against an action that runs; `None` if it may go on.
 #[must_use]
 pub fn trouble_of(state: &State, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
-    stopped(state, open).or_else(|| out_of_time(open, now_ms))
+    stopped(state, open)
+        .or_else(|| blocked(state, open, now_ms))
+        .or_else(|| out_of_time(open, now_ms))
+        .or_else(|| overspent(state, open, now_ms))
 }
 
 fn stopped(state: &State, open: &OpenAction) -> Option<Trouble> {
     let stop = state.stops().on_open(open)?;
     Some(Trouble { code: Halt::AgentKilled, reason: stop.known().message() })
+}
+
+/// A breaker that opened while it ran.
+fn blocked(state: &State, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
+    let request = as_asked(open)?;
+    let breaker = state.meters().blocking(&request, &open.expected.probes, now_ms)?;
+    let reason = format!("breaker `{}` is open; a person has to look at what it counted", breaker.id);
+    Some(Trouble { code: Halt::BreakerOpen, reason })
+}
+
+/// Who asked for what, as far as breakers tell requests apart.
+fn as_asked(open: &OpenAction) -> Option<Request> {
+    let (key, running) = (&open.key, &open.running);
+    let name = |text: &String| Name::new(text).ok();
+    let agent = Agent {
+        id: name(&key.agent)?,
+        team: open.team.as_ref().and_then(name),
+        chain: running.chain.iter().filter_map(name).collect(),
+        on_behalf_of: running.on_behalf_of.as_ref().and_then(name),
+    };
+    let session = Session { id: name(&key.session), ..Session::default() };
+    Some(Request {
+        tenant: name(&key.tenant)?,
+        agent,
+        session,
+        tool: None,
+        args: Map::default(),
+        // What it is called stands here, whatever it was.
+        topic: running.called.first().and_then(name),
+        risk_tags: BTreeSet::new(),
+        labels: BTreeMap::new(),
+        environment: None,
+        cost: BTreeMap::new(),
+        confidence: None,
+        nonce: None,
+        ts_ms: None,
+        pep: None,
+    })
+}
+
+/// A budget that it reserved from is used up, by itself or by others.
+fn overspent(state: &State, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
+    let reserved = state.meters().exceeded(&open.expected, now_ms)?;
+    let limit = reserved.meter.split('@').next().unwrap_or_default();
+    let reason = format!("budget `{limit}` of {} is exceeded", reserved.unit);
+    Some(Trouble { code: Halt::BudgetExceeded, reason })
 }
 
 fn out_of_time(open: &OpenAction, now_ms: i64) -> Option<Trouble> {

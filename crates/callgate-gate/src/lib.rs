@@ -8,6 +8,7 @@
 //! [`callgate_store::Fs`].
 
 mod approvals;
+mod breakers;
 pub mod clock;
 mod commit;
 pub mod control;
@@ -41,6 +42,7 @@ pub use approvals::{
     RemarkView, RuleView, Said, SimilarView, SoFarView, StageView, StandingAsk, StandingView, Suggestion,
     VoteView, approval_number, standing_number,
 };
+pub use breakers::{BreakerFilter, BreakerView, LimitFilter, MeterView, ResetRequest};
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};

@@ -86,6 +86,12 @@ impl Gate {
         Ok(Progress { goes_on: false, code: Some(code), next_ms: None, reason: Some(reason) })
     }
 
+    /// What stands against an action that was allowed and is about to run.
+    #[must_use]
+    pub fn halted(&self, decision: u64) -> Option<Trouble> {
+        self.open_now(decision).and_then(|(_, _, trouble)| trouble)
+    }
+
     /// An open action and what stands against it, read at one moment.
     fn open_now(&self, decision: u64) -> Option<(OpenAction, i64, Option<Trouble>)> {
         let clock = self.clock.now_ms();

@@ -23,7 +23,7 @@ use crate::reply::stop_id;
 /// How long a stop is tried again while the gate is busy.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long it waits before it is.
-const PAUSE: Duration = Duration::from_millis(2);
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 /// The most stops in one answer.
 const MAX_LISTED: usize = 1000;
 
@@ -165,7 +165,7 @@ impl StopRequest {
 }
 
 /// The only tenant that somebody looks after; `None` for all.
-fn home(who: &Credential) -> Option<&str> {
+pub(crate) fn home(who: &Credential) -> Option<&str> {
     match who {
         Credential::Person { tenant, .. } => tenant.as_deref(),
         Credential::Agent { tenant, .. } => Some(tenant),
@@ -320,7 +320,7 @@ impl Gate {
     }
 
     /// As [`Gate::authorise`], tried again while the gate is busy.
-    async fn authorise_busy(
+    pub(crate) async fn authorise_busy(
         &self,
         who: &Credential,
         action: &'static str,
@@ -338,7 +338,7 @@ impl Gate {
     }
 }
 
-fn patience() -> Instant {
+pub(crate) fn patience() -> Instant {
     let now = Instant::now();
     now.checked_add(PATIENCE).unwrap_or(now)
 }

@@ -178,6 +178,11 @@ impl Relay {
             let what = "it did not run: the server has ended. Tell the user.";
             return self.answer(call, &Answer::enforced(name, what, receipt, "not_run"));
         };
+        if let Some(trouble) = self.gate.halted(receipt) {
+            self.not_run(receipt, "stopped before it ran");
+            let what = format!("it did not run: {}. Tell the user.", trouble.reason);
+            return self.answer(call, &Answer::enforced(name, &what, receipt, "not_run"));
+        }
         match upstream.call(permit, call, &self.ledger, now_ms) {
             Ok(enforcement) => {
                 self.ended.forwarded = self.ended.forwarded.saturating_add(1);

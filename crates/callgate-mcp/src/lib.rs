@@ -14,6 +14,7 @@ mod call;
 mod client;
 pub mod demo_server;
 mod error;
+mod heartbeat;
 mod holding;
 mod ledger;
 mod line;

@@ -50,6 +50,8 @@ pub struct Bounds {
     pub hold: Duration,
     /// How often a client that gave a progress token hears that its call still waits; 5 s.
     pub progress: Duration,
+    /// How often the gate is asked whether running calls may go on; at once when something was stopped. 2 s.
+    pub heartbeat: Duration,
     /// How long the server may take to end once the client has left; 5 s.
     pub grace: Duration,
     /// How long outcomes may take to be recorded at the end; 10 s.
@@ -65,6 +67,7 @@ impl Default for Bounds {
             default_timeout: Duration::from_secs(60),
             hold: Duration::from_secs(45),
             progress: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(2),
             grace: Duration::from_secs(5),
             outcome_grace: Duration::from_secs(10),
         }

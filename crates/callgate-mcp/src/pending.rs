@@ -119,6 +119,22 @@ impl Pending {
         self.running().filter(|(_, running)| running.deadline <= now).map(|(id, _)| id.clone()).collect()
     }
 
+    /// The running calls with their receipts.
+    pub(crate) fn receipts(&self) -> Vec<(Id, u64)> {
+        self.running().map(|(id, running)| (id.clone(), running.receipt)).collect()
+    }
+
+    /// Whether any call runs.
+    pub(crate) fn has_running(&self) -> bool {
+        self.running().next().is_some()
+    }
+
+    /// Whether the call behind that receipt still runs under that id.
+    pub(crate) fn runs(&self, id: &Id, receipt: u64) -> bool {
+        let entry = self.entries.get(id.key());
+        entry.is_some_and(|it| matches!(&it.state, State::Running(running) if running.receipt == receipt))
+    }
+
     /// Everything that waits for the server.
     pub(crate) fn at_server(&self) -> Vec<Id> {
         let waits = self.entries.values().filter(|entry| !matches!(entry.state, State::Deciding { .. }));

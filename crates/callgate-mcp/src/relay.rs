@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::error::WrapError;
+use crate::heartbeat::Heart;
 use crate::holding::{Holding, Waited};
 use crate::ledger::Ledger;
 use crate::line::{Line, LineReader};
@@ -52,6 +53,7 @@ pub(crate) struct Relay {
     /// Calls that wait for people, and how their waiting ends.
     pub(crate) holding: Holding,
     pub(crate) waited: JoinSet<Waited>,
+    pub(crate) heart: Heart,
     pub(crate) outcomes: JoinSet<Result<(), (u64, String)>>,
     pub(crate) ledger: Ledger,
     pub(crate) notes: Notebook,
@@ -99,6 +101,7 @@ where
     let (to_server, server_writer) = Outbox::start(server.1, bounds.queued_bytes);
     let mut client = Side::new(client.0, bounds.message_bytes, client_writer);
     let mut server = Side::new(server.0, bounds.message_bytes, server_writer);
+    let heart = Heart::new(gate.halts());
     let mut relay = Relay {
         gate,
         options: Arc::new(options),
@@ -109,6 +112,7 @@ where
         decisions: JoinSet::new(),
         holding: Holding::default(),
         waited: JoinSet::new(),
+        heart,
         outcomes: JoinSet::new(),
         ledger: Ledger::default(),
         notes: Notebook::new(notes),
@@ -150,6 +154,7 @@ impl Relay {
     async fn turn(&mut self, client: &mut Side, server: &mut Side) {
         let room = self.client.has_room() && self.upstream.as_ref().is_none_or(|up| up.out().has_room());
         let (deadline, ends_at) = (self.pending.next_deadline(), self.ends_at);
+        let beat_at = self.next_beat();
         tokio::select! {
             line = client.lines.recv(), if room && self.client_here => match line {
                 Some(line) => self.client_says(line),
@@ -162,6 +167,9 @@ impl Relay {
             Some(judged) = self.decisions.join_next(), if !self.decisions.is_empty() => self.decided(judged),
             Some(waited) = self.waited.join_next(), if !self.waited.is_empty() => self.waited(waited),
             Some(done) = self.outcomes.join_next(), if !self.outcomes.is_empty() => self.recorded(done),
+            Ok(()) = self.heart.halts.changed() => self.beat(),
+            () = at(beat_at), if beat_at.is_some() => self.beat(),
+            Some(beat) = self.heart.asked.join_next(), if !self.heart.asked.is_empty() => self.heard(beat),
             () = at(deadline), if deadline.is_some() => self.out_of_time(),
             () = at(ends_at), if ends_at.is_some() => self.grace_is_over(),
             written = &mut client.writer, if !client.written => {
@@ -310,7 +318,7 @@ impl Relay {
 /// How long an outcome waits before it is recorded: a few calls of an agent in a tight loop.
 const STEP_ASIDE: Duration = Duration::from_millis(5);
 
-async fn at(instant: Option<Instant>) {
+pub(crate) async fn at(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,

@@ -126,7 +126,7 @@ impl Relay {
         }
     }
 
-    fn stop_answer(&self, id: &Id, running: &Running, what: &str, status: &str) {
+    pub(crate) fn stop_answer(&self, id: &Id, running: &Running, what: &str, status: &str) {
         let answer = Answer::enforced(&running.name, what, running.receipt, status);
         self.client.put(answer.line(id.raw(), running.kind, running.modern));
     }

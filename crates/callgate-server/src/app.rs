@@ -25,7 +25,8 @@ use crate::listen::Entrance;
 use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
 use crate::{
-    MODE_HEADER, admission, approvals, decide, events, keys, openapi, outcomes, policy, receipts, status,
+    MODE_HEADER, admission, approvals, breakers, decide, events, keys, openapi, outcomes, policy, progress,
+    receipts, status, stops,
 };
 
 /// What every request shares.
@@ -38,9 +39,14 @@ pub(crate) struct App {
     /// Who is told of events.
     pub(crate) places: Places,
     in_flight: Arc<Semaphore>,
+    /// For what must get through while everything else is busy: stops, and the heartbeats of what runs.
+    reserved: Arc<Semaphore>,
     incidents: AtomicU64,
     stopping: watch::Receiver<bool>,
 }
+
+/// How many requests at a time may pass while the gate is busy.
+const RESERVED: usize = 64;
 
 /// The right to have the gate do some work; held until that work ends.
 pub(crate) type Slot = OwnedSemaphorePermit;
@@ -49,8 +55,9 @@ impl App {
     pub(crate) fn new(gate: Arc<Gate>, options: ServerOptions, stopping: watch::Receiver<bool>) -> Self {
         let ServerOptions { dev, limits, log, .. } = options;
         let in_flight = Arc::new(Semaphore::new(slots(&limits)));
+        let reserved = Arc::new(Semaphore::new(RESERVED));
         let (places, incidents) = (Places::new(&limits), AtomicU64::new(1));
-        Self { gate, dev, limits, log, places, in_flight, incidents, stopping }
+        Self { gate, dev, limits, log, places, in_flight, reserved, incidents, stopping }
     }
 
     /// Tells what lasts that the server stops.
@@ -64,11 +71,18 @@ impl App {
         Arc::clone(&self.in_flight).try_acquire_many_owned(count).map_err(|_| Problem::busy())
     }
 
+    /// A slot among those that other requests cannot take; waits for one.
+    pub(crate) async fn reserved_slot(&self) -> Result<Slot, Problem> {
+        // It is never closed.
+        Arc::clone(&self.reserved).acquire_owned().await.map_err(|_| Problem::busy())
+    }
+
     /// Waits for work whose client may be gone.
     pub(crate) async fn settled(&self) {
         let all = u32::try_from(slots(&self.limits)).unwrap_or(u32::MAX);
         // The semaphore is never closed, so this waits for the last slot.
         drop(self.in_flight.acquire_many(all).await);
+        drop(self.reserved.acquire_many(u32::try_from(RESERVED).unwrap_or(u32::MAX)).await);
     }
 
     /// Writes what only the operator may see, and returns the number that joins it to what the client sees.
@@ -124,6 +138,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/policy/mode", get(policy::mode).post(policy::set_mode))
         .route("/api/v1/enforcement-points", get(policy::points).post(policy::acknowledge))
         .route("/api/v1/enforcement-points/{id}", delete(policy::retire))
+        .route("/api/v1/progress", post(progress::report_progress))
+        .route("/api/v1/stops", get(stops::list).post(stops::create))
+        .route("/api/v1/stops/{id}/lift", post(stops::lift))
+        .route("/api/v1/breakers", get(breakers::list))
+        .route("/api/v1/breakers/reset", post(breakers::reset))
+        .route("/api/v1/limits", get(breakers::limits))
         .route("/api/v1/keys", get(keys::list).post(keys::create))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/healthz", get(status::healthz))

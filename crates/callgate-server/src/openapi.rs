@@ -9,7 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{approvals, decide, events, keys, outcomes, policy, receipts, status, wire};
+use crate::{
+    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, status, stops, wire,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,6 +53,13 @@ use crate::{approvals, decide, events, keys, outcomes, policy, receipts, status,
         policy::points,
         policy::acknowledge,
         policy::retire,
+        progress::report_progress,
+        stops::list,
+        stops::create,
+        stops::lift,
+        breakers::list,
+        breakers::reset,
+        breakers::limits,
         keys::list,
         keys::create,
         keys::revoke,
@@ -65,6 +74,7 @@ use crate::{approvals, decide, events, keys, outcomes, policy, receipts, status,
         (name = "evidence", description = "Receipts, proofs, checkpoints"),
         (name = "events", description = "What happens at the gate, as it happens"),
         (name = "policy", description = "What decides: simulate, keep, publish, roll back, try; a person's key"),
+        (name = "limits", description = "What is stopped, what is open and what is used; a person's key"),
         (name = "keys", description = "Who may ask; a person's key"),
         (name = "health", description = "For whoever keeps the gate running; no key needed"),
     ),

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json as value};
 
-use crate::app::{App, json};
+use crate::app::{App, Slot, json};
 use crate::body::JsonBytes;
 use crate::credential::Caller;
 use crate::problem::Problem;
@@ -73,6 +73,24 @@ where
     F: Future<Output = Result<T, ControlError>> + Send + 'static,
 {
     let slot = app.slots(1)?;
+    finish(app, slot, work).await
+}
+
+/// As [`run`], for what must get through while the gate is busy.
+pub(crate) async fn run_reserved<T, F>(app: &Arc<App>, work: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, ControlError>> + Send + 'static,
+{
+    let slot = app.reserved_slot().await?;
+    finish(app, slot, work).await
+}
+
+async fn finish<T, F>(app: &Arc<App>, slot: Slot, work: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, ControlError>> + Send + 'static,
+{
     let task = tokio::spawn(async move {
         let done = work.await;
         drop(slot);

@@ -164,6 +164,11 @@ pub enum Change {
     },
     /// A person closes a breaker.
     BreakerReset(BreakerReset),
+    /// It is written down that a breaker opened. What it counted had opened it.
+    BreakerOpened {
+        /// The breaker and whom it blocks.
+        meter: String,
+    },
     /// An operator stops something.
     StopCreated(StopStart),
     /// An operator lifts a stop.
@@ -295,6 +300,9 @@ pub struct Running {
     /// How long it may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runtime_ms: Option<u64>,
+    /// For whom the agent acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
 }
 
 /// A nonce and how long it must be remembered.

@@ -21,6 +21,9 @@ pub struct Reserved {
     pub amount: Amount,
     /// The meter.
     pub meter: String,
+    /// The most that its meter may hold while the action runs; whatever if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<Amount>,
     /// Which part or period of it.
     pub part: i64,
     /// What outcomes do to it.
@@ -56,6 +59,9 @@ impl Expected {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opened {
+    /// Whether it is written down that it opened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub announced: bool,
     /// Its id and lineage.
     pub breaker: String,
     /// How it may close without a person.
@@ -197,6 +203,41 @@ impl Meters {
         found
     }
 
+    /// The breakers that opened without that being written down.
+    pub fn unannounced(&self) -> impl Iterator<Item = (&str, &Opened)> {
+        self.opened().filter(|(_, opened)| !opened.announced)
+    }
+
+    /// Whether a breaker opened without that being written down.
+    pub(super) fn check_announced(&self, meter: &str) -> Result<(), Conflict> {
+        let silent = self.opened.get(meter).is_some_and(|opened| !opened.announced);
+        if silent { Ok(()) } else { Err(Conflict::Registry) }
+    }
+
+    pub(super) fn announce(&mut self, meter: &str) {
+        if let Some(opened) = self.opened.get_mut(meter) {
+            opened.announced = true;
+        }
+    }
+
+    /// The first breaker that is open for whoever asks, enforced, and not one whose probe this is.
+    pub(crate) fn blocking(&self, request: &Request, probes: &[String], now_ms: i64) -> Option<OpenBreaker> {
+        if self.blocks.is_empty() {
+            return None;
+        }
+        let blocks = |open: &OpenBreaker| !open.monitor && !probes.contains(&open.meter);
+        self.open_for(request, now_ms).into_iter().find(blocks)
+    }
+
+    /// One of the budgets that an action reserved from, if it holds more than its limit.
+    pub(crate) fn exceeded<'a>(&self, expected: &'a Expected, now_ms: i64) -> Option<&'a Reserved> {
+        let over = |reserved: &&Reserved| {
+            let used = self.meters.get(&reserved.meter).map(|meter| meter.used(now_ms));
+            reserved.most.zip(used).is_some_and(|(most, used)| used > most)
+        };
+        expected.reserved.iter().find(over)
+    }
+
     /// The breakers that are open, by name.
     pub fn opened(&self) -> impl Iterator<Item = (&str, &Opened)> {
         self.opened.iter().map(|(name, opened)| (name.as_str(), opened))
@@ -275,6 +316,8 @@ impl Meters {
             expected.reserved.extend(take.unit.as_ref().map(|unit| Reserved {
                 amount: take.amount,
                 meter: take.meter.clone(),
+                // Beyond its limit it goes where people agreed to it, or where it is only monitored.
+                most: Some(take.limit).filter(|_| !take.over && !take.loose),
                 part,
                 settle: take.settle,
                 unit: unit.clone(),
@@ -341,6 +384,7 @@ impl Meters {
             return;
         }
         let opened = Opened {
+            announced: false,
             breaker: mark.breaker.clone(),
             half_open: mark.half_open,
             index,

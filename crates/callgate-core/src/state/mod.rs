@@ -223,6 +223,7 @@ impl State {
                 self.open.get(decision).map(|_| ()).ok_or(Conflict::Action)
             }
             Change::BreakerReset(reset) => self.meters.check_reset(reset),
+            Change::BreakerOpened { meter } => self.meters.check_announced(meter),
             Change::StopCreated(start) => self.stops.check_start(start),
             Change::StopLifted { stop } => known(self.stops.get(*stop).is_some()),
             Change::ActionStopped { decision, .. } => {
@@ -368,6 +369,7 @@ impl State {
                 }
             }
             Change::BreakerReset(reset) => self.meters.close(&reset.meter),
+            Change::BreakerOpened { meter } => self.meters.announce(meter),
             Change::StopCreated(start) => {
                 self.stops.apply_start(index, start, delta.now_ms);
                 self.approvals.stop(index, &start.scope, delta.now_ms);

@@ -50,6 +50,8 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
         }
         Change::StopCreated(start) => (Kind::StopCreated, scope(&start.scope)),
         Change::StopLifted { stop } => (Kind::StopLifted, vec![("stop", stop_id(*stop))]),
+        Change::BreakerReset(reset) => (Kind::BreakerReset, vec![("breaker", reset.meter.clone())]),
+        Change::BreakerOpened { meter } => (Kind::BreakerOpened, vec![("breaker", meter.clone())]),
         Change::ActionStopped { code, decision } => (
             Kind::ActionStopped,
             vec![("code", code.as_str().to_owned()), ("decision", decision.to_string())],
@@ -78,7 +80,6 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
         Change::ApprovalVoted(_)
         | Change::StandingRevoked(_)
         | Change::ActionSpent { .. }
-        | Change::BreakerReset(_)
         | Change::Outcome(_)
         | Change::PointAcknowledged(_)
         | Change::PointRetired { .. }
@@ -156,9 +157,11 @@ const SILENT: [&[u8]; 7] = [
     b"noted",
 ];
 /// What an event says of the particulars of a change to the gate.
-const PARTICULARS: [&str; 11] = [
+const PARTICULARS: [&str; 13] = [
     "action",
     "agent",
+    "blocks",
+    "limit",
     "on_behalf_of",
     "reason",
     "rule",

@@ -67,6 +67,8 @@ const fn title(kind: Kind) -> &'static str {
         Kind::KeyRevoked => "Key revoked",
         Kind::ModeSet => "Mode set",
         Kind::ActionStopped => "Running action stopped",
+        Kind::BreakerOpened => "Breaker opened",
+        Kind::BreakerReset => "Breaker reset",
         Kind::StopCreated => "Stopped",
         Kind::StopLifted => "Stop lifted",
         Kind::RolloutStarted => "Rollout started",
@@ -88,8 +90,8 @@ fn headline(event: &Event) -> String {
         }
         (Some(agent), Some(action)) => vec![Some(agent), Some(action)],
         _ => [
-            "approval", "stop", "scope", "snapshot", "trial", "mode", "agent", "session", "team", "tool",
-            "person", "key", "reason",
+            "approval", "stop", "breaker", "scope", "snapshot", "trial", "mode", "agent", "session", "team",
+            "tool", "person", "key", "reason",
         ]
         .map(said)
         .to_vec(),

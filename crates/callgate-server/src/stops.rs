@@ -1,0 +1,113 @@
+//! The kill switch over HTTP. It has slots of its own, so that it gets through while agents keep the gate busy.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use callgate_gate::{StopFilter, StopRequest};
+use serde::Deserialize;
+use serde_json::json as value;
+
+use crate::app::{App, json};
+use crate::body::JsonBytes;
+use crate::credential::Caller;
+use crate::policy::{looks, parse, run_reserved};
+use crate::problem::Problem;
+use crate::{wire, wire_limits};
+
+/// The stops in effect, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stops",
+    tag = "limits",
+    params(
+        ("scope" = Option<String>, Query, description = "Only `everything`, `tenant`, `team`, `agent`, `session` or `tool`"),
+        ("name" = Option<String>, Query, description = "Only those with this agent, session, team, tenant or tool"),
+        ("limit" = Option<usize>, Query, description = "At most so many; 1,000 at most"),
+    ),
+    responses(
+        (status = 200, description = "Who stopped what, since when and why; `count` counts those left out, too", body = wire_limits::StopList),
+        (status = 400, description = "The query has an unknown part", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "An agent's key", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    filter: Result<Query<StopFilter>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    looks(&who)?;
+    let Query(filter) = filter.map_err(|e| bad(e.body_text()))?;
+    let (stops, count) = app.gate.stops(&filter, &who);
+    json(&app, StatusCode::OK, &value!({"count": count, "stops": stops}))
+}
+
+/// Stops an agent, a session, a tool, a team, a tenant or everything, from the next decision on.
+#[utoipa::path(
+    post,
+    path = "/api/v1/stops",
+    tag = "limits",
+    request_body = wire_limits::NewStop,
+    responses(
+        (status = 200, description = "The stop in effect; `created` is false where exactly that was stopped already", body = wire_limits::StopReply),
+        (status = 400, description = "The body names nothing that can be stopped", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The control policy does not permit it", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A second person must agree, or there are too many stops", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The gate could not stop it", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Problem> {
+    let what: StopRequest = parse(&body, &app)?;
+    let gate = Arc::clone(&app.gate);
+    let stopped = run_reserved(&app, async move { gate.stop(what, &who).await }).await?;
+    json(&app, StatusCode::OK, &stopped)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LiftBody {
+    note: Option<String>,
+}
+
+/// Lifts a stop. What ended meanwhile stays ended.
+#[utoipa::path(
+    post,
+    path = "/api/v1/stops/{id}/lift",
+    tag = "limits",
+    params(("id" = String, Path, description = "The stop, such as `stop-12`")),
+    request_body = wire_limits::Lift,
+    responses(
+        (status = 200, description = "The stop as it was", body = wire_limits::StopItem),
+        (status = 400, description = "The body has no `note`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The control policy does not permit it", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stop in effect", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A second person must agree", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The gate could not lift it; it is still in effect", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+pub(crate) async fn lift(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Path(id): Path<String>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Problem> {
+    let LiftBody { note } = parse(&body, &app)?;
+    let gate = Arc::clone(&app.gate);
+    let lifted = run_reserved(&app, async move { gate.lift_stop(&id, note.as_deref(), &who).await }).await?;
+    json(&app, StatusCode::OK, &lifted)
+}
+
+pub(crate) fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+}
