@@ -13,6 +13,7 @@ pub mod decision;
 pub mod digest;
 pub mod event;
 pub mod facts;
+pub mod fail;
 pub mod fields;
 pub mod finding;
 pub mod history;

@@ -8,6 +8,7 @@ use crate::constraint::Constraints;
 use crate::contract::Contract;
 use crate::decision::Mode;
 use crate::digest::Digest;
+use crate::fail::{FailOpen, Tiers};
 use crate::finding::JudgeSettings;
 use crate::history::{HistoryFacts, Monitor, Observation, Occurrence, Query};
 use crate::limit::{Charge, Limit};
@@ -38,6 +39,10 @@ pub struct Defaults {
     pub monitored: Vec<Pattern>,
     /// How much may change when a snapshot takes the place of another.
     pub rollout: Rollout,
+    /// Which agents are how risky.
+    pub tiers: Tiers,
+    /// What may run while the gate cannot be reached; nothing without it.
+    pub fail_open: Option<FailOpen>,
 }
 
 /// How much may change when a snapshot takes the place of another. Shares are in basis points:
@@ -81,6 +86,8 @@ impl Default for Defaults {
             mode: Mode::Enforce,
             monitored: Vec::new(),
             rollout: Rollout::default(),
+            tiers: Tiers::default(),
+            fail_open: None,
         }
     }
 }

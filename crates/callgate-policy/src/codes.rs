@@ -95,6 +95,7 @@ codes! {
     NoJudge "CG0313" Error "a rule asks a judge, and the bundle names no model";
     BadStages "CG0314" Error "stages of an approval that cannot be followed";
     MonitorPermits "CG0315" Warning "a rule that would permit, and only monitors";
+    ClosedTier "CG0316" Error "a tier that always fails closed";
     BadSteps "CG0401" Error "a step order that cannot be read";
     EnvVariable "CG0402" Error "an environment variable that is not set or cannot be read";
     BadActions "CG0403" Error "an action map that cannot be read";

@@ -1,8 +1,15 @@
 //! `callgate.yaml`.
 
+use callgate_core::fail::Tier;
+use serde_json::{Value as Json, json};
+
 use super::constraints::ConstraintsText;
 use super::judge::JudgeSettingsText;
-use crate::decode::{Duration, Flag, ModeWord, NameText, Patterns, Percent, Prose, Version, Whole};
+use crate::codes::Code;
+use crate::decode::{
+    Duration, Flag, ModeWord, NameText, OneOrList, Patterns, Percent, Prose, Shape, Sink, Version, Whole,
+};
+use crate::syntax::Node;
 
 record! {
     /// What holds for the whole bundle.
@@ -23,6 +30,74 @@ record! {
         optional monitor: MonitorText,
         /// How much may change when this bundle takes the place of another.
         optional rollout: RolloutText,
+        /// Which agents are how risky; whoever is not named is treated as critical.
+        optional tiers: TiersText,
+        /// What may run unchecked while the gate cannot be reached; nothing unless written.
+        optional fail_open: FailOpenText,
+    }
+}
+
+record! {
+    /// Which agents are how risky. An agent in two tiers has the riskier one.
+    struct TiersText {
+        /// Agents whose actions never run unchecked.
+        optional critical: Patterns,
+        /// Agents whose actions never run unchecked.
+        optional high: Patterns,
+        /// Agents that may fail open; they are compared exactly.
+        optional medium: Patterns,
+        /// Agents that may fail open; they are compared exactly.
+        optional low: Patterns,
+    }
+}
+
+record! {
+    /// What may run unchecked while the gate cannot be reached.
+    struct FailOpenText {
+        /// The tiers that may: `medium`, `low` or both.
+        required tiers: OneOrList<OpenTier>,
+        /// How many actions of one agent may run unchecked within the window.
+        required max_actions: Whole<1, 10_000>,
+        /// The window; 5m unless written.
+        optional window: Duration,
+        /// The only actions that may, as names or patterns; they are compared exactly. Any unless written.
+        optional tools: Patterns,
+        /// How long an enforcement point may rely on this without hearing from the gate; 24h unless written.
+        optional lease: Duration,
+        /// How long an enforcement point waits for the gate; 2s unless written.
+        optional deadline: Duration,
+    }
+}
+
+/// A tier that may fail open.
+pub(crate) struct OpenTier;
+
+impl Shape for OpenTier {
+    type Out = Tier;
+
+    fn decode(node: &Node, sink: &mut Sink<'_>) -> Option<Tier> {
+        let Some(word) = node.scalar().filter(|text| !text.is_null()) else {
+            return sink.wrong_type(node, "a tier in text");
+        };
+        let help = "write `medium` or `low`";
+        match Tier::from_word(&word.text) {
+            Some(tier) if tier.may_fail_open() => Some(tier),
+            Some(tier) => {
+                let message = format!("the tier `{}` always fails closed", tier.as_str());
+                sink.add(Code::ClosedTier, node.span, message)
+                    .help("remove it, or move the agents that may fail open to `medium` or `low`");
+                None
+            }
+            None => {
+                let shown: String = word.text.escape_debug().take(64).collect();
+                sink.add(Code::UnknownWord, node.span, format!("`{shown}` is not a tier")).help(help);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"enum": ["medium", "low"]})
     }
 }
 

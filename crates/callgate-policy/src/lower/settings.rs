@@ -1,17 +1,26 @@
 //! `callgate.yaml` to defaults.
 
 use callgate_core::decision::Mode;
+use callgate_core::fail::{FailOpen, Tier, Tiers};
 use callgate_core::finding::JudgeSettings;
+use callgate_core::pattern::Pattern;
 use callgate_core::snapshot::{Defaults, Rollout};
 
 use crate::decode::Spanned;
 use crate::language::judge::JudgeSettingsText;
-use crate::language::settings::{RolloutText, SettingsFile};
+use crate::language::settings::{FailOpenText, RolloutText, SettingsFile, TiersText};
 
 /// How long a judge is waited for, in milliseconds.
 const TIMEOUT_MS: u64 = 800;
 /// The longest answer of a judge, in tokens.
 const MAX_TOKENS: u32 = 128;
+
+/// The window of what may run unchecked, in milliseconds.
+const FAIL_WINDOW_MS: u64 = 5 * 60 * 1000;
+/// How long an enforcement point may rely on the terms, in milliseconds.
+const LEASE_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long it waits for the gate, in milliseconds.
+const DEADLINE_MS: u64 = 2000;
 
 /// What holds where no rule says otherwise.
 pub(super) fn lower(settings: Option<&SettingsFile>) -> Defaults {
@@ -22,6 +31,8 @@ pub(super) fn lower(settings: Option<&SettingsFile>) -> Defaults {
         mode: settings.mode.as_ref().map_or(Mode::Enforce, |mode| mode.value),
         monitored: agents.flat_map(|agents| &agents.value).map(|agent| agent.value.clone()).collect(),
         rollout: settings.rollout.as_ref().map_or_else(Rollout::default, |text| rollout(&text.value)),
+        tiers: settings.tiers.as_ref().map_or_else(Tiers::default, |text| tiers(&text.value)),
+        fail_open: settings.fail_open.as_ref().and_then(|text| fail_open(&text.value)),
         ..Defaults::default()
     };
     let Some(Spanned { value: text, .. }) = &settings.defaults else { return defaults };
@@ -57,6 +68,33 @@ fn rollout(text: &RolloutText) -> Rollout {
         max_drift_bp: share(text.max_drift.as_ref(), usual.max_drift_bp),
         min_decisions: decisions.unwrap_or(usual.min_decisions),
     }
+}
+
+fn tiers(text: &TiersText) -> Tiers {
+    let named = [
+        (Tier::Critical, &text.critical),
+        (Tier::High, &text.high),
+        (Tier::Medium, &text.medium),
+        (Tier::Low, &text.low),
+    ];
+    let of = |(tier, patterns): (Tier, &Option<Spanned<Vec<Spanned<Pattern>>>>)| {
+        let patterns = patterns.iter().flat_map(|patterns| &patterns.value);
+        patterns.map(|pattern| (tier, pattern.value.clone())).collect::<Vec<_>>()
+    };
+    Tiers::new(named.into_iter().flat_map(of))
+}
+
+/// What may run unchecked; `None` only after a report.
+fn fail_open(text: &FailOpenText) -> Option<FailOpen> {
+    let time = |written: &Option<Spanned<u64>>, usual: u64| written.as_ref().map_or(usual, |it| it.value);
+    Some(FailOpen {
+        tiers: text.tiers.as_ref()?.value.iter().map(|tier| tier.value).collect(),
+        max_actions: u64::try_from(text.max_actions.as_ref()?.value).ok()?,
+        window_ms: time(&text.window, FAIL_WINDOW_MS),
+        tools: text.tools.as_ref().map(|it| it.value.iter().map(|tool| tool.value.clone()).collect()),
+        lease_ms: time(&text.lease, LEASE_MS),
+        deadline_ms: time(&text.deadline, DEADLINE_MS),
+    })
 }
 
 /// The judge; `None` only after a report.
