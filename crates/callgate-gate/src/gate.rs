@@ -28,7 +28,7 @@ use crate::error::{OpenError, Unavailable};
 use crate::fold::GateState;
 use crate::gather;
 use crate::identity::Identity;
-use crate::permit::Permit;
+use crate::permit::{Ground, Permit};
 use crate::receipt::Letterhead;
 use crate::release::Loaded;
 use crate::reply::Reply;
@@ -367,7 +367,7 @@ impl Gate {
         let decided = &attempt.decided;
         let permit = match &decided.ask {
             Ask::Request(_) if decided.settled.decision.permits() => Some(Permit::new(
-                durable.index,
+                Ground::Receipt(durable.index),
                 attempt.action,
                 decided.settled.constraints.clone(),
                 decided.expires_at_ms,

@@ -9,6 +9,7 @@
 
 mod approvals;
 mod breakers;
+mod away;
 pub mod clock;
 mod commit;
 pub mod control;
@@ -43,6 +44,7 @@ pub use approvals::{
     VoteView, approval_number, standing_number,
 };
 pub use breakers::{BreakerFilter, BreakerView, LimitFilter, MeterView, ResetRequest};
+pub use away::{Answer, AnyGate, Away, Carried, Carrier, Question};
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};
@@ -56,8 +58,8 @@ pub use identity::{Identity, ORIGIN_PREFIX};
 pub use keys::{ApiKeySecret, KeyRecord};
 pub use outbox::{Addressee, Outbox, OutboxOptions};
 pub use outcome::{OutcomeReport, OutcomeStatus};
-pub use permit::{Enforcement, Permit, PermitRefused};
 pub use progress::{Progress, ProgressReport};
+pub use permit::{Enforcement, Ground, Permit, PermitRefused};
 pub use rehearse::{explain, rehearse};
 pub use release::{
     Acknowledgement, ModeRequest, PointRecord, PublishRequest, Released, RollbackRequest, RolloutMode,

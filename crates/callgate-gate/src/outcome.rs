@@ -9,7 +9,7 @@ use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map};
 use callgate_log::statement::{Agent, DecisionRef, Outcome, Session, Statement, Status};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::Credential;
@@ -28,7 +28,7 @@ const MAX_UNITS: usize = 64;
 const MAX_ATTEMPTS: usize = 256;
 
 /// How an action ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeStatus {
     /// It did what it should.
@@ -46,7 +46,7 @@ pub enum OutcomeStatus {
 }
 
 /// What an enforcement point reports of an action.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomeReport {
     /// The allow's receipt.

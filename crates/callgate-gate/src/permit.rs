@@ -5,7 +5,7 @@
 //! that was decided. Only this crate can build a permit:
 //!
 //! ```compile_fail
-//! let forged = callgate_gate::Permit { receipt: 0 };
+//! let forged = callgate_gate::Permit { ground: callgate_gate::Ground::Receipt(0) };
 //! ```
 //!
 //! and a permit is spent once:
@@ -16,6 +16,9 @@
 //!     let _ = permit.redeem(request, 0);
 //! }
 //! ```
+//!
+//! There are two grounds for one, and a [`Ground`] says which: a durable allow of a gate, here or verified from its
+//! receipt; or, where the gate was away and a lease of its permits that, a durable record in a journal.
 
 use std::time::Duration;
 
@@ -23,11 +26,39 @@ use callgate_core::constraint::{Constraints, Kind};
 use callgate_core::digest::Digest;
 use callgate_core::request::Request;
 
+/// What a permit rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// The allow's receipt, by its place in the log.
+    Receipt(u64),
+    /// The record of an action that nobody decided, by its place in the enforcement point's journal.
+    Unchecked(u64),
+}
+
+impl Ground {
+    /// The place: in the log, or in the journal.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Receipt(number) | Self::Unchecked(number) => number,
+        }
+    }
+
+    /// The receipt, where there is one.
+    #[must_use]
+    pub const fn receipt(self) -> Option<u64> {
+        match self {
+            Self::Receipt(receipt) => Some(receipt),
+            Self::Unchecked(_) => None,
+        }
+    }
+}
+
 /// The right to run one action once. Neither `Clone` nor constructible outside the gate.
 #[derive(Debug)]
 #[must_use = "an unused permit is an allowed action that nobody reports on"]
 pub struct Permit {
-    receipt: u64,
+    ground: Ground,
     action: Digest,
     constraints: Constraints,
     expires_at_ms: i64,
@@ -36,7 +67,7 @@ pub struct Permit {
 /// What must be enforced while the action runs. Only redeeming a permit gives one.
 #[derive(Debug)]
 pub struct Enforcement {
-    receipt: u64,
+    ground: Ground,
     constraints: Constraints,
 }
 
@@ -52,20 +83,20 @@ pub enum PermitRefused {
 }
 
 impl Permit {
-    /// Called after the commit of an allow's receipt, and nowhere else.
+    /// Called where an allow's receipt is durable or an unchecked action is in its journal, and nowhere else.
     pub(crate) const fn new(
-        receipt: u64,
+        ground: Ground,
         action: Digest,
         constraints: Constraints,
         expires_at_ms: i64,
     ) -> Self {
-        Self { receipt, action, constraints, expires_at_ms }
+        Self { ground, action, constraints, expires_at_ms }
     }
 
-    /// The index of the allow's receipt.
+    /// What it rests on.
     #[must_use]
-    pub const fn receipt(&self) -> u64 {
-        self.receipt
+    pub const fn ground(&self) -> Ground {
+        self.ground
     }
 
     /// Spends the permit on `request`, the action about to run now.
@@ -79,15 +110,15 @@ impl Permit {
         if now_ms > self.expires_at_ms {
             return Err(PermitRefused::Expired);
         }
-        Ok(Enforcement { receipt: self.receipt, constraints: self.constraints })
+        Ok(Enforcement { ground: self.ground, constraints: self.constraints })
     }
 }
 
 impl Enforcement {
-    /// The index of the allow's receipt: what the outcome refers to.
+    /// What the permit rested on: what the outcome refers to.
     #[must_use]
-    pub const fn receipt(&self) -> u64 {
-        self.receipt
+    pub const fn ground(&self) -> Ground {
+        self.ground
     }
 
     /// All constraints.

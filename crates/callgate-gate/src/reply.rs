@@ -5,12 +5,12 @@ use callgate_core::constraint::Constraints;
 use callgate_core::decide::Decided;
 use callgate_core::decision::{Code, Decision, Mode, Reason};
 use callgate_core::rule::{ApprovalTerms, Stage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// The answer to a request. A denial is an answer, not an error.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reply {
     /// The combined answer.
     pub decision: Decision,
@@ -63,7 +63,7 @@ pub struct Reply {
 }
 
 /// One contribution to a decision.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReasonReply {
     /// The stable code; absent for a rule that permits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct ReasonReply {
 }
 
 /// What enforcement of everything would have answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WouldReply {
     /// The answer.
     pub decision: Decision,
@@ -96,7 +96,7 @@ pub struct WouldReply {
 }
 
 /// The approval an action waits for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApprovalReply {
     /// The approval's id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,7 @@ pub struct ApprovalReply {
 }
 
 /// The approval that lets an action run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GrantReply {
     /// The approval's id.
     pub approval: String,
@@ -130,7 +130,7 @@ pub struct GrantReply {
 }
 
 /// One step of an approval.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StageReply {
     /// Who may agree; empty means any reviewer.
     pub reviewers: Vec<String>,
@@ -157,7 +157,7 @@ impl ApprovalReply {
 }
 
 /// The answer to an outcome.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutcomeReply {
     /// The outcome receipt's place in the log.
     pub receipt_index: u64,

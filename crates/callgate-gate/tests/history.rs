@@ -69,7 +69,7 @@ fn loose(tool: &str, charge: u64) -> Vec<u8> {
 async fn run(gate: &Gate, tool: &str, session: u64, status: OutcomeStatus) -> String {
     let decided = ask(gate, call(tool, 0, session)).await;
     if let Some(permit) = &decided.permit {
-        let report = OutcomeReport::new(permit.receipt(), status);
+        let report = OutcomeReport::new(permit.ground().number(), status);
         gate.report(report, &Credential::Development).await.expect("reported");
     }
     decided.reply.code.map_or_else(|| decided.reply.decision.to_string(), |code| code.to_string())
@@ -254,7 +254,7 @@ async fn nothing_happens_between_the_filling_and_the_activation() {
                     while after < 5 {
                         after += u64::from(gate.snapshot().0 == "v2");
                         let permit = ask(&gate, loose("refund", charge)).await.permit.expect("allowed once");
-                        let report = OutcomeReport::new(permit.receipt(), OutcomeStatus::Succeeded);
+                        let report = OutcomeReport::new(permit.ground().number(), OutcomeStatus::Succeeded);
                         gate.report(report, &Credential::Development).await.expect("reported");
                         charge += 4;
                     }
@@ -432,7 +432,7 @@ async fn compare(seed: u64, before: &[Op], after: &[Op]) {
                             let status =
                                 [OutcomeStatus::Succeeded, OutcomeStatus::Failed, OutcomeStatus::NotRun]
                                     [usize::from(*status)];
-                            let report = OutcomeReport::new(permit.receipt(), status);
+                            let report = OutcomeReport::new(permit.ground().number(), status);
                             gate.report(report, &Credential::Development).await.expect("reported");
                         }
                     }

@@ -289,7 +289,8 @@ async fn outcomes_are_part_of_the_past_and_an_erased_part_is_not_guessed() {
     let world = World::new(9);
     let gate = world.open(Some(&shop(None))).await.expect("opens");
     let first = ask(&gate, call("shop.refund", &session("a"))).await;
-    let report = OutcomeReport::new(first.permit.expect("allowed").receipt(), OutcomeStatus::Succeeded);
+    let report =
+        OutcomeReport::new(first.permit.expect("allowed").ground().number(), OutcomeStatus::Succeeded);
     gate.report(report, &Credential::Development).await.expect("reported");
     ask(&gate, call("shop.refund", &session("b"))).await;
     world.clock.set(NOW + 26 * HOUR);

@@ -4,7 +4,7 @@
 //! results cannot say so get a JSON-RPC error. Nothing the server said is quoted here.
 
 use callgate_core::decision::{Code, Decision};
-use callgate_gate::{Reply, StageReply, Unavailable};
+use callgate_gate::{Ground, Reply, StageReply, Unavailable};
 use serde_json::{Map, Value, json};
 
 use crate::line::one_line;
@@ -85,9 +85,13 @@ impl Answer {
     }
 
     /// It was permitted, and the wrapper stopped it or lost sight of it.
-    pub(crate) fn enforced(action: &str, what: &str, receipt: u64, status: &str) -> Self {
-        let text = format!("`{action}`: {what}\nReceipt: {receipt}.");
-        let meta = [("receipt_index", json!(receipt)), ("outcome", json!(status))];
+    pub(crate) fn enforced(action: &str, what: &str, ground: Ground, status: &str) -> Self {
+        let on = match ground {
+            Ground::Receipt(receipt) => format!("Receipt: {receipt}."),
+            Ground::Unchecked(record) => format!("The gate was away; record {record} of the journal."),
+        };
+        let text = format!("`{action}`: {what}\n{on}");
+        let meta = [("receipt_index", json!(ground.receipt())), ("outcome", json!(status))];
         Self::new(text, INTERNAL_ERROR, &meta)
     }
 

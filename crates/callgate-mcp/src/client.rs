@@ -1,7 +1,7 @@
 //! What the client says: decided, passed or refused.
 
 use callgate_core::decision::Decision;
-use callgate_gate::{Decided as Judgement, OutcomeReport, OutcomeStatus, Permit, Unavailable};
+use callgate_gate::{Decided as Judgement, Ground, OutcomeReport, OutcomeStatus, Permit, Unavailable};
 use serde_json::value::RawValue;
 
 use crate::answer::{self, Answer};
@@ -143,7 +143,7 @@ impl Relay {
         self.pending.remove(&call.id);
         match decided {
             Ok(Judgement { permit: Some(permit), .. }) if cancelled => {
-                self.not_run(permit.receipt(), "called off before it ran");
+                self.not_run(permit.ground(), "called off before it ran");
             }
             _ if cancelled => {}
             Err(unavailable) => self.answer_unavailable(&call, &unavailable),
@@ -170,13 +170,13 @@ impl Relay {
     }
 
     fn run(&mut self, call: &Call, permit: Permit) {
-        let receipt = permit.receipt();
+        let ground = permit.ground();
         let name = call.request.action_name();
         let now_ms = self.gate.now_ms();
         let Some(upstream) = &self.upstream else {
-            self.not_run(receipt, "the server had ended");
+            self.not_run(ground, "the server had ended");
             let what = "it did not run: the server has ended. Tell the user.";
-            return self.answer(call, &Answer::enforced(name, what, receipt, "not_run"));
+            return self.answer(call, &Answer::enforced(name, what, ground, "not_run"));
         };
         if let Some(trouble) = self.gate.halted(receipt) {
             self.not_run(receipt, "stopped before it ran");
@@ -190,17 +190,17 @@ impl Relay {
                 self.pending.insert(call.id.clone(), State::Running(Box::new(running)));
             }
             Err(stopped) => {
-                self.not_run(receipt, "stopped by the enforcement point before it ran");
-                self.answer(call, &Answer::enforced(name, &stopped.to_string(), receipt, "not_run"));
+                self.not_run(ground, "stopped by the enforcement point before it ran");
+                self.answer(call, &Answer::enforced(name, &stopped.to_string(), ground, "not_run"));
             }
         }
     }
 
-    fn not_run(&mut self, receipt: u64, detail: &str) {
-        let mut report = OutcomeReport::new(receipt, OutcomeStatus::NotRun);
+    fn not_run(&mut self, ground: Ground, detail: &str) {
+        let mut report = OutcomeReport::new(ground.number(), OutcomeStatus::NotRun);
         report.attempts = Some(0);
         report.detail = Some(detail.to_owned());
-        self.report(report);
+        self.report(ground, report);
     }
 
     /// The client calls a request off. It gets no answer any more, as the protocol has it.
@@ -251,7 +251,7 @@ impl Running {
             modern: call.modern,
             name: call.request.action_name().to_owned(),
             action: call.request.action_digest(),
-            receipt: enforcement.receipt(),
+            ground: enforcement.ground(),
             max_bytes: enforcement.constraints().number(callgate_core::constraint::Kind::MaxBytes),
             limited: limit.is_some(),
             span_ms: span.as_millis(),

@@ -17,9 +17,6 @@ use crate::call::{Call, Stamp};
 use crate::message::Id;
 use crate::relay::Relay;
 
-/// The word for an approval that people have not decided.
-const OPEN: &str = "open";
-
 /// A call that waits for people.
 pub(crate) struct Held {
     call: Box<Call>,
@@ -62,11 +59,8 @@ impl Relay {
             let mut round = 0u64;
             loop {
                 let next = Instant::now().checked_add(tell).unwrap_or(until).min(until);
-                let open = match gate.await_approval(id, &credential, next).await {
-                    Ok(view) => view.status == OPEN,
-                    // It is asked about again, and the gate says what is the matter.
-                    Err(_) => false,
-                };
+                // Where that cannot be told, it is asked about again, and the gate says what is the matter.
+                let open = gate.is_open_until(id, &credential, next).await.unwrap_or(false);
                 if !open || Instant::now() >= until {
                     return (waited, !open);
                 }

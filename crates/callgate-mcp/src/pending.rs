@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use callgate_core::digest::Digest;
+use callgate_gate::Ground;
 use tokio::time::Instant;
 
 use crate::message::Id;
@@ -19,8 +20,8 @@ pub(crate) struct Running {
     /// What a person calls it.
     pub(crate) name: String,
     pub(crate) action: Digest,
-    /// The allow's receipt.
-    pub(crate) receipt: u64,
+    /// What it runs on.
+    pub(crate) ground: Ground,
     /// The most bytes its result may have.
     pub(crate) max_bytes: Option<u64>,
     /// Whether the policy limits it in time, rather than the wrapper's default.

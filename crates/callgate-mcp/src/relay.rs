@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callgate_gate::{Asked, Decided, Gate, OutcomeReport, Unavailable};
+use callgate_gate::{AnyGate, Asked, Decided, Ground, OutcomeReport, Unavailable};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -41,7 +41,7 @@ pub(crate) type Judged = (Box<Call>, Result<Decided, Unavailable>);
 
 /// All state of one session.
 pub(crate) struct Relay {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: AnyGate,
     pub(crate) options: Arc<WrapOptions>,
     pub(crate) client: Outbox,
     /// `None` once the server's input was closed.
@@ -81,7 +81,7 @@ struct Side {
 /// # Errors
 /// [`WrapError::ServerEnded`] and [`WrapError::Unreported`].
 pub async fn relay<CR, CW, SR, SW>(
-    gate: Arc<Gate>,
+    gate: impl Into<AnyGate>,
     options: WrapOptions,
     client: (CR, CW),
     server: (SR, SW),
@@ -103,7 +103,7 @@ where
     let mut server = Side::new(server.0, bounds.message_bytes, server_writer);
     let heart = Heart::new(gate.halts());
     let mut relay = Relay {
-        gate,
+        gate: gate.into(),
         options: Arc::new(options),
         client: to_client,
         upstream: Some(Upstream::new(to_server)),
@@ -253,7 +253,7 @@ impl Relay {
             return;
         }
         let Some(call) = self.waiting.pop_front() else { return };
-        let (gate, credential) = (Arc::clone(&self.gate), self.options.credential.clone());
+        let (gate, credential) = (self.gate.clone(), self.options.credential.clone());
         self.decisions.spawn(async move {
             let asked = Asked::Request(Box::new(call.request.clone()));
             let decided = gate.decide(asked, credential).await;
@@ -263,18 +263,18 @@ impl Relay {
 
     /// Records an outcome beside everything else. It steps aside for a moment: an agent that calls again at
     /// once would otherwise wait for this receipt's sync before its own, and decide twice.
-    pub(crate) fn report(&mut self, report: OutcomeReport) {
-        let (gate, credential) = (Arc::clone(&self.gate), self.options.credential.clone());
+    pub(crate) fn report(&mut self, ground: Ground, report: OutcomeReport) {
+        let (gate, credential) = (self.gate.clone(), self.options.credential.clone());
         self.outcomes.spawn(async move {
             tokio::time::sleep(STEP_ASIDE).await;
             let receipt = report.receipt_index;
             let plain = OutcomeReport { result_sha256: None, ..report.clone() };
-            let recorded = match gate.report(report, &credential).await {
+            let recorded = match gate.report(ground, report, &credential).await {
                 // What binds the result may have been erased; how the call ended still counts.
-                Err(callgate_gate::OutcomeError::Invalid(_)) => gate.report(plain, &credential).await,
+                Err(callgate_gate::OutcomeError::Invalid(_)) => gate.report(ground, plain, &credential).await,
                 other => other,
             };
-            recorded.map(|_| ()).map_err(|problem| (receipt, problem.to_string()))
+            recorded.map_err(|problem| (receipt, problem.to_string()))
         });
     }
 

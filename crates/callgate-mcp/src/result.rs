@@ -7,7 +7,7 @@
 //! listed is decided all the same when it is called.
 
 use callgate_core::value::write_string;
-use callgate_gate::OutcomeStatus;
+use callgate_gate::{Ground, OutcomeStatus};
 use serde_json::value::RawValue;
 
 use crate::answer::META;
@@ -54,8 +54,8 @@ impl Told {
     }
 }
 
-/// The result with the receipt's index.
-pub(crate) fn with_receipt(result: &Members<'_>, receipt: u64) -> String {
+/// The result with what it ran on: the receipt's index, or the word that nobody decided it.
+pub(crate) fn with_ground(result: &Members<'_>, ground: Ground) -> String {
     let mut out = Object::default();
     for (key, value) in result.iter().filter(|(key, _)| *key != "_meta") {
         out.put(key, value.get());
@@ -67,7 +67,13 @@ pub(crate) fn with_receipt(result: &Members<'_>, receipt: u64) -> String {
             meta.put(key, value.get());
         }
     }
-    meta.put(&format!("{META}receipt_index"), &receipt.to_string());
+    match ground {
+        Ground::Receipt(receipt) => meta.put(&format!("{META}receipt_index"), &receipt.to_string()),
+        Ground::Unchecked(record) => {
+            meta.put(&format!("{META}decision"), r#""UNCHECKED""#);
+            meta.put(&format!("{META}journal_record"), &record.to_string());
+        }
+    }
     out.put("_meta", &meta.end());
     out.end()
 }
@@ -152,11 +158,14 @@ mod tests {
     #[test]
     fn a_server_cannot_speak_for_the_gate() {
         let text = r#"{"content":[],"_meta":{"callgate/receipt_index":99,"callgate/decision":"ALLOW","x/y":12345678901234567890}}"#;
-        let found = with_receipt(&members(text), 7);
+        let found = with_ground(&members(text), Ground::Receipt(7));
         assert!(found.contains("12345678901234567890"));
         assert_eq!(value(&found)["_meta"]["callgate/receipt_index"], 7);
         assert!(value(&found)["_meta"].get("callgate/decision").is_none());
-        assert_eq!(value(&with_receipt(&members("{}"), 7)), json!({"_meta": {"callgate/receipt_index": 7}}));
+        let of = |ground| value(&with_ground(&members("{}"), ground));
+        assert_eq!(of(Ground::Receipt(7)), json!({"_meta": {"callgate/receipt_index": 7}}));
+        let unchecked = json!({"_meta": {"callgate/decision": "UNCHECKED", "callgate/journal_record": 3}});
+        assert_eq!(of(Ground::Unchecked(3)), unchecked);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::line::{Line, one_line};
 use crate::message::{Id, Members, Message};
 use crate::pending::{Entry, Running, State};
 use crate::relay::Relay;
-use crate::result::{Told, filter_tools, with_receipt};
+use crate::result::{Told, filter_tools, with_ground};
 use crate::upstream::PassThrough;
 
 impl Relay {
@@ -121,13 +121,13 @@ impl Relay {
             }
             None => {
                 self.conclude(running, status, detail, Some(digest));
-                self.client.put(answer::result_line(id.raw(), &with_receipt(&read, running.receipt)));
+                self.client.put(answer::result_line(id.raw(), &with_ground(&read, running.ground)));
             }
         }
     }
 
     pub(crate) fn stop_answer(&self, id: &Id, running: &Running, what: &str, status: &str) {
-        let answer = Answer::enforced(&running.name, what, running.receipt, status);
+        let answer = Answer::enforced(&running.name, what, running.ground, status);
         self.client.put(answer.line(id.raw(), running.kind, running.modern));
     }
 
@@ -144,12 +144,12 @@ impl Relay {
             OutcomeStatus::Succeeded => self.ledger.succeeded(running.action),
             OutcomeStatus::Unknown | OutcomeStatus::Cancelled | OutcomeStatus::NotRun => {}
         }
-        let mut report = OutcomeReport::new(running.receipt, status);
+        let mut report = OutcomeReport::new(running.ground.number(), status);
         report.started_at_ms = Some(running.started_ms);
         report.finished_at_ms = Some(self.gate.now_ms().max(running.started_ms));
         report.detail = detail.map(str::to_owned);
         report.result_sha256 = result.map(|digest| digest.hex());
-        self.report(report);
+        self.report(running.ground, report);
     }
 
     /// Calls off what ran for longer than it may.

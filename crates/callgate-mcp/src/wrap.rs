@@ -1,9 +1,8 @@
 //! Starting the server and ending it.
 
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 
-use callgate_gate::Gate;
+use callgate_gate::AnyGate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
 
@@ -14,6 +13,9 @@ use crate::relay::{Ended, relay};
 /// The environment variable with the judge's key, which is kept from the wrapped server.
 pub const JUDGE_KEY: &str = "CALLGATE_JUDGE_KEY";
 
+/// The environment variable with a caller's key, which is kept from the wrapped server, too.
+const GATE_KEY: &str = "CALLGATE_TOKEN";
+
 /// Starts the server of `options` and stands between it and the client until one of them leaves.
 /// Its standard error stays this process's own.
 ///
@@ -23,7 +25,7 @@ pub const JUDGE_KEY: &str = "CALLGATE_JUDGE_KEY";
 /// # Errors
 /// [`WrapError`]: the server does not start or ended first, or an outcome could not be recorded.
 pub async fn wrap<R, W>(
-    gate: Arc<Gate>,
+    gate: impl Into<AnyGate>,
     options: WrapOptions,
     client_in: R,
     client_out: W,
@@ -56,6 +58,8 @@ fn start(options: &WrapOptions) -> Result<Child, WrapError> {
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     // The wrapped server has no business with the judge.
     command.env_remove(JUDGE_KEY);
+    // Nor with the keys of people and agents.
+    command.env_remove(GATE_KEY);
     // A group of its own, so that whatever the server starts can be ended with it.
     #[cfg(unix)]
     command.process_group(0);

@@ -4,6 +4,7 @@
 //! work, print what came of it. Nothing here decides, signs or stores; data goes to standard output, everything else
 //! to standard error.
 
+mod carrier;
 mod cli;
 mod commands;
 mod evidence;

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -46,10 +47,31 @@ pub(crate) struct Reach {
     token_file: Option<PathBuf>,
 }
 
-enum Place {
+/// Where a running gate answers.
+pub(crate) enum Place {
+    /// At its socket.
     Socket(PathBuf),
     /// Host and port.
     Tcp(String),
+}
+
+impl Place {
+    /// The loopback address in a URL.
+    pub(crate) fn tcp(url: &str) -> Result<Self, String> {
+        authority(url).map(Self::Tcp)
+    }
+}
+
+/// The header that shows the key in a file.
+pub(crate) fn key_in(path: &Path) -> Result<HeaderValue, Failure> {
+    bearer(&String::from_utf8_lossy(&files::read(path)?))
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, Failure> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
+    let mut value = value.map_err(|_| Failure::usage("the key has characters that no key has"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A running gate.
@@ -76,11 +98,7 @@ impl Reach {
             None if self.data.is_some() => None,
             None => files::variable(TOKEN),
         };
-        let Some(text) = text else { return Ok(None) };
-        let value = HeaderValue::from_str(&format!("Bearer {}", text.trim()));
-        let mut value = value.map_err(|_| Failure::usage("the key has characters that no key has"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        text.as_deref().map(bearer).transpose()
     }
 }
 
@@ -130,34 +148,61 @@ impl Remote {
         body: Option<&Value>,
         wait: Duration,
     ) -> Result<Value, Failure> {
-        let request = self.request(method, path, body)?;
-        let asked = async {
-            match &self.place {
-                Place::Socket(socket) => exchange(connect(socket).await?, request).await,
-                Place::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await;
-                    let stream = stream.map_err(|e| unreachable(&format!("`http://{address}`"), &e))?;
-                    exchange(stream, request).await
-                }
-            }
-        };
+        let body = body.map(|body| body.to_string().into_bytes());
+        let asked = self.answered(method, path, body, MAX_ANSWER);
         let limit = PATIENCE.saturating_add(wait);
         let late = |_| Failure::unavailable(format!("the gate did not answer within {} s", limit.as_secs()));
         let (status, answer) = tokio::time::timeout(limit, asked).await.map_err(late)??;
         understood(status, &answer)
     }
 
+    /// To `place`, showing `key`.
+    pub(crate) const fn new(place: Place, key: Option<HeaderValue>) -> Self {
+        Self { place, key }
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn shown(&self) -> String {
+        match &self.place {
+            Place::Socket(socket) => format!("`{}`", socket.display()),
+            Place::Tcp(address) => format!("`http://{address}`"),
+        }
+    }
+
+    /// Asks once, and reads an answer of at most `most` bytes, however long that takes.
+    pub(crate) async fn answered(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        most: usize,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let request = self.request(method, path, body)?;
+        let unreachable = |error| unreachable(&self.shown(), &error);
+        match &self.place {
+            Place::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+                exchange(stream, request, most).await
+            }
+            Place::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+                exchange(stream, request, most).await
+            }
+        }
+    }
+
     fn request(
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Vec<u8>>,
     ) -> Result<Request<Full<Bytes>>, Failure> {
         let host = match &self.place {
             Place::Socket(_) => "localhost",
             Place::Tcp(address) => address,
         };
-        let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let posts = body.is_some();
+        let bytes = body.map_or_else(Bytes::new, Bytes::from);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -166,7 +211,7 @@ impl Remote {
             .body(Full::new(bytes))
             .map_err(Failure::unexpected)?;
         let headers = request.headers_mut();
-        if body.is_some() {
+        if posts {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some(key) = &self.key {
@@ -176,26 +221,27 @@ impl Remote {
     }
 }
 
-async fn connect(socket: &Path) -> Result<UnixStream, Failure> {
-    let stream = UnixStream::connect(socket).await;
-    stream.map_err(|e| unreachable(&format!("`{}`", socket.display()), &e))
-}
-
 fn unreachable(place: &str, error: &std::io::Error) -> Failure {
     Failure::unavailable(format!("no gate answers at {place}: {error}; start one with `callgate serve`"))
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    most: usize,
+) -> Result<(StatusCode, Bytes), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let broken = |e: hyper::Error| Failure::unavailable(format!("the gate broke off: {e}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let driving = tokio::spawn(connection);
+    // Dropped with the asking, it ends with it.
+    let mut driving = JoinSet::new();
+    driving.spawn(connection);
     let response = sender.send_request(request).await.map_err(broken)?;
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await;
-    driving.abort();
+    let body = Limited::new(body, most).collect().await;
+    drop(driving);
     let body = body.map_err(|e| Failure::unavailable(format!("the gate's answer broke off: {e}")))?;
     Ok((head.status, body.to_bytes()))
 }

@@ -2,6 +2,8 @@
 //!
 //! Standard input and output belong to the protocol; everything said to people goes to standard error.
 
+mod away;
+
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use std::time::Duration;
 use callgate_core::name::Name;
 use callgate_core::request::{Agent, DEFAULT_TENANT};
 use callgate_gate::{Gate, GateOptions};
-use callgate_mcp::{WrapError, WrapOptions};
+use callgate_mcp::{Ended, WrapError, WrapOptions};
 use callgate_server::{Log, ServerOptions};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::oneshot;
@@ -36,6 +38,15 @@ pub(crate) struct Args {
     /// The data folder; `callgate` in the user's state folder if left out
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A gate that runs already, to ask instead of opening a data folder: `unix:DATA/gate.sock` or `http://127.0.0.1:8081`
+    #[arg(long, value_name = "GATE", requires = "gate_key", conflicts_with_all = ["bundle", "data"])]
+    gate: Option<String>,
+    /// The public key that this gate proves itself with; see `callgate keys public`
+    #[arg(long, value_name = "FILE", requires = "gate")]
+    gate_key: Option<PathBuf>,
+    /// The file with the agent's key for this gate; over its socket the caller is its operator
+    #[arg(long, value_name = "FILE", requires = "gate")]
+    key_file: Option<PathBuf>,
     /// What policy calls the server: the part before the dot in `files.read_file`. COMMAND's name if left out
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -76,6 +87,9 @@ pub(crate) fn run(args: Args) -> Outcome {
 }
 
 async fn wrap(args: Args) -> Outcome {
+    if let Some(gate) = &args.gate {
+        return away::wrap(gate, &args).await;
+    }
     let mut stop = Stop::listen()?;
     let data = args.data.clone().or_else(files::default_data);
     let data =
@@ -83,9 +97,11 @@ async fn wrap(args: Args) -> Outcome {
     let bundle = args.bundle.as_deref().map(files::read_bundle).transpose()?;
     let mut options = options(&args)?;
     let gate_options = GateOptions { judge: args.judge.open()?, ..GateOptions::default() };
-    let gate = opening::open(&data, bundle.as_ref(), gate_options).await?.gate;
+    let opened = opening::open(&data, bundle.as_ref(), gate_options).await;
+    let gate = opened.map_err(|failure| away::instead(failure, &data))?.gate;
     if options.session.is_none() {
-        options.session = Some(session(&gate)?);
+        let random = gate.nonce().map_err(Failure::unavailable)?;
+        options.session = Some(session(&random)?);
     }
     announce(&gate, &options, &data);
     judge::warn_if_missing(&gate);
@@ -104,12 +120,16 @@ async fn wrap(args: Args) -> Outcome {
         let _ = files::clear_socket(&data.join(SOCKET));
     }
     gate.close();
-    match (ended, trouble) {
-        (_, Some(trouble)) => Err(Failure::unavailable(trouble)),
-        (Ok(_), None) => Ok(Exit::Ok),
-        (Err(error @ (WrapError::Name(_) | WrapError::Start { .. })), None) => Err(Failure::usage(error)),
-        (Err(error @ WrapError::Unreported(_)), None) => Err(Failure::unavailable(error)),
-        (Err(error), None) => Err(Failure::unexpected(error)),
+    trouble.map_or_else(|| finished(ended), |trouble| Err(Failure::unavailable(trouble)))
+}
+
+/// How the program ends.
+fn finished(ended: Result<Ended, WrapError>) -> Outcome {
+    match ended {
+        Ok(_) => Ok(Exit::Ok),
+        Err(error @ (WrapError::Name(_) | WrapError::Start { .. })) => Err(Failure::usage(error)),
+        Err(error @ WrapError::Unreported(_)) => Err(Failure::unavailable(error)),
+        Err(error) => Err(Failure::unexpected(error)),
     }
 }
 
@@ -175,9 +195,8 @@ fn stem(command: &OsStr) -> String {
 }
 
 /// One wrapper is one session.
-fn session(gate: &Gate) -> Result<Name, Failure> {
-    let random = gate.nonce().map_err(Failure::unavailable)?;
-    name("session", &format!("mcp-{}", random.get(..16).unwrap_or(&random)))
+fn session(random: &str) -> Result<Name, Failure> {
+    name("session", &format!("mcp-{}", random.get(..16).unwrap_or(random)))
 }
 
 /// What the client says, until the program is told to stop; then it reads as if the client had left.

@@ -13,6 +13,7 @@
 )]
 
 mod approving;
+mod away;
 mod crash;
 mod demo;
 mod disk;

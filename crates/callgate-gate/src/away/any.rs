@@ -1,0 +1,125 @@
+//! The gate of an enforcement point: in this program, or elsewhere. Both are used the same way.
+
+use std::sync::Arc;
+
+use callgate_core::json::Limits;
+use callgate_core::request::Request;
+use tokio::time::Instant;
+
+use super::Away;
+use crate::Credential;
+use crate::error::{OutcomeError, Unavailable};
+use crate::gate::{Asked, Decided, Gate};
+use crate::outcome::OutcomeReport;
+use crate::permit::Ground;
+
+/// The word for an approval that people have not decided.
+const OPEN: &str = "open";
+
+/// A gate, wherever it runs.
+#[derive(Debug, Clone)]
+pub enum AnyGate {
+    /// In this program.
+    Here(Arc<Gate>),
+    /// Elsewhere. Who asks is told by the connection, so that the credential here says nothing.
+    Away(Arc<Away>),
+}
+
+impl From<Arc<Gate>> for AnyGate {
+    fn from(gate: Arc<Gate>) -> Self {
+        Self::Here(gate)
+    }
+}
+
+impl From<Arc<Away>> for AnyGate {
+    fn from(gate: Arc<Away>) -> Self {
+        Self::Away(gate)
+    }
+}
+
+impl AnyGate {
+    /// As [`Gate::decide`].
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nothing may run.
+    pub async fn decide(&self, asked: Asked, credential: Credential) -> Result<Decided, Unavailable> {
+        match self {
+            Self::Here(gate) => gate.decide(asked, credential).await,
+            Self::Away(gate) => gate.decide(asked).await,
+        }
+    }
+
+    /// Records what became of an action that ran on `ground`.
+    ///
+    /// # Errors
+    /// [`OutcomeError`].
+    pub async fn report(
+        &self,
+        ground: Ground,
+        report: OutcomeReport,
+        credential: &Credential,
+    ) -> Result<(), OutcomeError> {
+        match (self, ground) {
+            (Self::Here(gate), Ground::Receipt(_)) => gate.report(report, credential).await.map(|_| ()),
+            (Self::Away(gate), Ground::Receipt(_)) => gate.report(&report).await,
+            (_, Ground::Unchecked(record)) => Err(OutcomeError::NotOpen(record)),
+        }
+    }
+
+    /// Whether people have still to decide on an approval, told once they have and at `until` at the latest.
+    ///
+    /// # Errors
+    /// The gate does not say.
+    pub async fn is_open_until(
+        &self,
+        id: u64,
+        credential: &Credential,
+        until: Instant,
+    ) -> Result<bool, Unavailable> {
+        match self {
+            Self::Here(gate) => {
+                let view = gate.await_approval(id, credential, until).await;
+                view.map(|view| view.status == OPEN).map_err(|e| Unavailable::now(e.to_string()))
+            }
+            Self::Away(gate) => gate.is_open_until(id, until).await,
+        }
+    }
+
+    /// As [`Gate::never_allows`]. Of a gate elsewhere nobody knows that before asking.
+    #[must_use]
+    pub fn never_allows(&self, probe: Request, credential: &Credential) -> bool {
+        match self {
+            Self::Here(gate) => gate.never_allows(probe, credential),
+            Self::Away(_) => false,
+        }
+    }
+
+    /// A value for `nonce`: 128 random bits in hex.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn nonce(&self) -> Result<String, Unavailable> {
+        match self {
+            Self::Here(gate) => gate.nonce(),
+            Self::Away(gate) => gate.nonce(),
+        }
+    }
+
+    /// The clock that permits are redeemed by, milliseconds since 1970 UTC.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        match self {
+            Self::Here(gate) => gate.now_ms(),
+            Self::Away(gate) => gate.now_ms(),
+        }
+    }
+
+    /// The bounds on a request.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        match self {
+            Self::Here(gate) => gate.limits(),
+            Self::Away(gate) => gate.limits(),
+        }
+    }
+}

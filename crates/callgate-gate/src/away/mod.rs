@@ -1,0 +1,249 @@
+//! A gate that runs elsewhere, as an enforcement point uses it.
+//!
+//! Whatever comes back is believed only as far as the pinned key signed it. An answer that is none (nothing, late,
+//! cut off, garbage, another key's, another question's) is the gate's absence, and permits nothing by itself.
+
+mod any;
+mod carrier;
+mod proven;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callgate_core::digest::hex;
+use callgate_core::json::Limits;
+use callgate_core::request::Request;
+use callgate_log::VerifyingKey;
+use callgate_store::Random;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::error::{OutcomeError, Unavailable};
+use crate::gate::{Asked, Decided};
+use crate::outcome::OutcomeReport;
+use crate::reply::Reply;
+
+pub use any::AnyGate;
+pub use carrier::{Answer, Carried, Carrier, Question};
+
+/// How long an answer may take where no lease says otherwise.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How long the gate may take to say that it is there.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long an outcome may take.
+const REPORTING: Duration = Duration::from_secs(10);
+/// How long a report waits before it is tried again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// The longest the server lets a read wait.
+const LONGEST_WAIT: u64 = 60;
+
+/// Why there is no decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Nobody is there who can prove to be the gate.
+    Absent(String),
+    /// Somebody is there, and this question has no answer. It is never a reason to run anything.
+    Refused(String),
+}
+
+impl Silence {
+    fn unavailable(self) -> Unavailable {
+        match self {
+            Self::Absent(problem) => Unavailable::now(problem),
+            Self::Refused(problem) => Unavailable::for_good(problem),
+        }
+    }
+}
+
+/// A gate elsewhere.
+pub struct Away {
+    carrier: Arc<dyn Carrier>,
+    pinned: VerifyingKey,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    /// Both clocks at the start: time here never goes back, nor slower than the machine's own count.
+    started: (i64, Instant),
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Away").field("carrier", &self.carrier).finish_non_exhaustive()
+    }
+}
+
+impl Away {
+    /// The gate that `carrier` reaches, which proves itself with `pinned`.
+    #[must_use]
+    pub fn new(
+        carrier: Arc<dyn Carrier>,
+        pinned: VerifyingKey,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let started = (clock.now_ms(), Instant::now());
+        Self { carrier, pinned, clock, random, started, limits: Limits::REQUEST }
+    }
+
+    /// The local clock, milliseconds since 1970 UTC; never goes back.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        let (at_ms, at) = self.started;
+        let passed = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.clock.now_ms().max(at_ms.saturating_add(passed))
+    }
+
+    /// The bounds on a request.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A value for `nonce`: 128 random bits in hex.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn nonce(&self) -> Result<String, Unavailable> {
+        let mut bytes = [0u8; 16];
+        let filled = self.random.fill(&mut bytes);
+        filled.map_err(|e| Unavailable::now(format!("the system gave no random bytes: {e}")))?;
+        Ok(hex(&bytes))
+    }
+
+    /// Asks for a decision, and believes a permit only as far as it is proven.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nothing may run.
+    pub async fn decide(&self, asked: Asked) -> Result<Decided, Unavailable> {
+        let Asked::Request(request) = asked else {
+            return Err(Unavailable::for_good("a gate elsewhere is asked with requests"));
+        };
+        self.ask(&request, DEADLINE).await.map_err(Silence::unavailable)
+    }
+
+    async fn ask(&self, request: &Request, within: Duration) -> Result<Decided, Silence> {
+        let question = Question::post("/api/v1/decide", request.canonical().into_bytes(), within);
+        let asked_at_ms = self.now_ms();
+        let answer = match self.carried(question).await {
+            Err(problem) => return Err(self.looked(problem).await),
+            Ok(answer) => answer,
+        };
+        if (400..500).contains(&answer.status) {
+            return Err(Silence::Refused(refusal(&answer)));
+        }
+        match understood(&answer, request, &self.pinned, asked_at_ms) {
+            Ok(decided) => Ok(decided),
+            Err(problem) => Err(self.looked(problem).await),
+        }
+    }
+
+    /// One question, within its time whatever the carrier does.
+    async fn carried(&self, question: Question) -> Result<Answer, String> {
+        let (within, late) = (question.within, question.within.as_millis());
+        let asked = tokio::time::timeout(within, self.carrier.ask(question));
+        asked.await.unwrap_or_else(|_| Err(format!("the gate did not answer within {late} ms")))
+    }
+
+    /// A question had no good answer: is nobody there, or is it this question? What an agent asks must not be
+    /// able to make a gate look absent that is not.
+    async fn looked(&self, problem: String) -> Silence {
+        #[derive(Deserialize)]
+        struct Health {
+            status: String,
+        }
+        let health = self.carried(Question::get("/readyz", LOOK)).await;
+        let ready = health.is_ok_and(|answer| {
+            let health = serde_json::from_slice::<Health>(&answer.body);
+            answer.status == 200 && health.is_ok_and(|health| health.status == "ready")
+        });
+        if ready {
+            Silence::Refused(format!("{problem}; the gate is there, so nothing runs unchecked"))
+        } else {
+            Silence::Absent(problem)
+        }
+    }
+
+    /// Records what became of a permitted action. While the gate is away it is tried again: dropping the future
+    /// gives up.
+    ///
+    /// # Errors
+    /// [`OutcomeError`].
+    pub async fn report(&self, report: &OutcomeReport) -> Result<(), OutcomeError> {
+        let body = serde_json::to_vec(report).map_err(|e| OutcomeError::Invalid(e.to_string()))?;
+        let (mut pause, most) = AGAIN;
+        let mut before = false;
+        loop {
+            let question = Question::post("/api/v1/outcomes", body.clone(), REPORTING);
+            match self.carried(question).await {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                // The answer to an earlier try may have been lost.
+                Ok(answer) if answer.status == 409 && before => return Ok(()),
+                Ok(answer) if answer.status == 409 => {
+                    return Err(OutcomeError::NotOpen(report.receipt_index));
+                }
+                Ok(answer) if (400..500).contains(&answer.status) => {
+                    return Err(OutcomeError::Invalid(refusal(&answer)));
+                }
+                Ok(_) | Err(_) => {}
+            }
+            before = true;
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(most);
+        }
+    }
+
+    /// Whether people have still to decide on an approval, told at `until` at the latest.
+    ///
+    /// # Errors
+    /// The gate does not say.
+    pub(crate) async fn is_open_until(&self, id: u64, until: Instant) -> Result<bool, Unavailable> {
+        #[derive(Deserialize)]
+        struct View {
+            status: String,
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let wait = left.as_secs().clamp(1, LONGEST_WAIT);
+        let path = format!("/api/v1/approvals/apr-{id}?wait={wait}s");
+        let within = Duration::from_secs(wait).saturating_add(DEADLINE);
+        let answer = self.carried(Question::get(path, within)).await.map_err(Unavailable::now)?;
+        if answer.status != 200 {
+            return Err(Unavailable::now(refusal(&answer)));
+        }
+        let view: View = serde_json::from_slice(&answer.body).map_err(|e| Unavailable::now(e.to_string()))?;
+        Ok(view.status == "open")
+    }
+}
+
+/// What an answer says that is no decision.
+fn refusal(answer: &Answer) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    let problem = serde_json::from_slice::<Problem>(&answer.body);
+    let detail = problem.map_or_else(|_| "it did not say why".to_owned(), |problem| problem.detail);
+    let shown: String = detail.chars().filter(|c| !c.is_control()).take(300).collect();
+    format!("the gate answered {}: {shown}", answer.status)
+}
+
+/// A decision and its permit, or why the answer is none.
+fn understood(
+    answer: &Answer,
+    request: &Request,
+    pinned: &VerifyingKey,
+    asked_at_ms: i64,
+) -> Result<Decided, String> {
+    if answer.status != 200 {
+        return Err(refusal(answer));
+    }
+    let reply: Reply =
+        serde_json::from_slice(&answer.body).map_err(|e| format!("the answer is no decision: {e}"))?;
+    let permit = if reply.decision.permits() {
+        let permit = proven::permit(&reply, request, pinned, asked_at_ms);
+        Some(permit.map_err(|problem| format!("the answer does not prove its permission: {problem}"))?)
+    } else {
+        None
+    };
+    Ok(Decided { reply, permit })
+}

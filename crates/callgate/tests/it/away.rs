@@ -1,0 +1,260 @@
+//! `callgate mcp --gate`: wrappers that share a running gate, and what they do when it is not itself.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::program::{Server, command, public_key, run, succeed, write};
+
+pub(crate) const RULES: &str = "version: v1
+rules:
+  - {id: write, match: {tools: [files.write_file]}, decision: allow_with_constraints, constraints: {max_runtime_ms: 20000}}
+  - {id: read, match: {tools: [files.read_text_file]}, decision: allow}
+  - {id: never, match: {tools: [files.move_file]}, decision: deny}
+";
+
+/// A folder with a bundle and a folder `work`.
+pub(crate) fn place(settings: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bundle/rules/a.yaml", RULES);
+    write(dir.path(), "bundle/callgate.yaml", settings);
+    write(dir.path(), "work/notes.txt", "hello");
+    dir
+}
+
+/// A wrapper of the small server on `work`.
+pub(crate) struct Point {
+    pub(crate) child: Child,
+    out: BufReader<ChildStdout>,
+    work: PathBuf,
+}
+
+impl Point {
+    pub(crate) fn start(dir: &Path, agent: &str, gate: &str, more: &[&str]) -> Self {
+        let key = public_key(&dir.join("data"));
+        let mut program = command();
+        program.args(["mcp", "--gate", gate, "--server", "files", "--agent", agent]);
+        program.arg("--gate-key").arg(key).args(more).arg("--");
+        program.arg(env!("CARGO_BIN_EXE_callgate")).args(["demo-server", "work"]);
+        Self::spawn(dir, program)
+    }
+
+    fn spawn(dir: &Path, mut program: Command) -> Self {
+        program.current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut point = Self { child, out, work: dir.join("work") };
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        point.ask("initialize", &params);
+        point
+    }
+
+    pub(crate) fn send(&mut self, method: &str, params: &Value) {
+        let message = json!({"jsonrpc": "2.0", "id": method, "method": method, "params": params});
+        writeln!(self.child.stdin.as_mut().unwrap(), "{message}").unwrap();
+    }
+
+    pub(crate) fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|e| panic!("{e}: {line}"))["result"].clone()
+    }
+
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
+        self.send(method, params);
+        self.answer()
+    }
+
+    /// Writes the file `name` in `work`.
+    pub(crate) fn write(&mut self, name: &str) -> Value {
+        let arguments = json!({"path": self.work.join(name), "content": "x"});
+        self.ask("tools/call", &json!({"name": "write_file", "arguments": arguments}))
+    }
+
+    /// Whether the side effect of [`Self::write`] is there.
+    pub(crate) fn wrote(&self, name: &str) -> bool {
+        self.work.join(name).exists()
+    }
+
+    /// The client leaves; the exit code and what was said.
+    pub(crate) fn leave(mut self) -> (i32, String) {
+        drop(self.child.stdin.take());
+        let output = self.child.wait_with_output().unwrap();
+        (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+pub(crate) const SOCKET: &str = "unix:data/gate.sock";
+
+/// What `log verify` says of a log that verifies.
+pub(crate) fn verified(dir: &Path) -> Value {
+    let key = public_key(&dir.join("data")).display().to_string();
+    let report = succeed(dir, &["log", "verify", "--data", "data", "--key", &key, "--format", "json"]);
+    serde_json::from_str(&report).unwrap()
+}
+
+/// Somebody who answers at a port as a test says, whatever is asked.
+struct Impostor {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Impostor {
+    /// `says` gives the body of the answer to a path and a body; `None` never answers.
+    fn new(says: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let (mut first, mut length) = (String::new(), 0);
+                reader.read_line(&mut first).unwrap();
+                loop {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                }
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body).unwrap();
+                let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+                seen.lock().unwrap().push(path.clone());
+                match says(&path, &String::from_utf8_lossy(&body)) {
+                    Some(answer) => drop(stream.write_all(&answer)),
+                    // Hung: the connection stays open for longer than anybody waits.
+                    None => drop(thread::spawn(move || {
+                        thread::sleep(Duration::from_secs(30));
+                        drop(stream);
+                    })),
+                }
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into()
+}
+
+#[test]
+fn two_wrappers_share_a_running_gate() {
+    let dir = place("version: v1\n");
+    let mut gate = Server::start(dir.path(), &[]);
+    let mut a = Point::start(dir.path(), "a", SOCKET, &[]);
+    let mut b = Point::start(dir.path(), "b", SOCKET, &[]);
+    for (point, name) in [(&mut a, "one.txt"), (&mut b, "two.txt")] {
+        let answer = point.write(name);
+        assert!(answer["_meta"]["callgate/receipt_index"].is_u64(), "{answer}");
+        assert!(point.wrote(name));
+    }
+    let moved =
+        json!({"source": dir.path().join("work/one.txt"), "destination": dir.path().join("work/x.txt")});
+    let denied = a.ask("tools/call", &json!({"name": "move_file", "arguments": moved}));
+    assert_eq!(denied["_meta"]["callgate/code"], "DENIED_BY_RULE", "{denied}");
+    for point in [a, b] {
+        let (code, said) = point.leave();
+        assert_eq!(code, 0, "{said}");
+    }
+    assert_eq!(gate.stop().0, 0);
+    let report = verified(dir.path());
+    assert_eq!((&report["outcomes"], &report["without_outcome"]), (&2.into(), &0.into()), "{report}");
+}
+
+#[test]
+fn a_folder_whose_gate_runs_says_how_to_use_it() {
+    let dir = place("version: v1\n");
+    let _gate = Server::start(dir.path(), &[]);
+    let refused = run(dir.path(), &["mcp", "--data", "data", "--", "true"]);
+    assert_eq!(refused.code, 31, "{}", refused.err);
+    assert!(refused.err.contains("--gate unix:data/gate.sock --gate-key data/keys/"), "{}", refused.err);
+}
+
+#[test]
+fn nothing_runs_on_what_an_impostor_says() {
+    let dir = place("version: v1\n");
+    let key_file = dir.path().join("agent.key");
+    let (recorded, forged) = {
+        let mut gate = Server::start(dir.path(), &[]);
+        write(dir.path(), "agent.key", "cg_x");
+        // A true answer of the true gate, for the very action that is asked for later.
+        let body = json!({"agent": {"id": "a"}, "session": {"id": "s1"}, "nonce": "n1", "ts_ms": now_ms(),
+            "tool": {"server": "files", "name": "write_file"},
+            "args": {"path": dir.path().join("work/replayed.txt"), "content": "x"},
+            "labels": {"mcp.server": "files", "mcp.method": "tools/call"},
+            "pep": {"id": "mcp", "enforces": ["max_runtime_ms", "max_retries", "max_bytes"]}});
+        let recorded = over_socket(&dir.path().join("data/gate.sock"), &body.to_string());
+        assert_eq!(serde_json::from_str::<Value>(&recorded).unwrap()["decision"], "ALLOW_WITH_CONSTRAINTS");
+        gate.stop();
+        // The same with another nonce written over the unsigned part.
+        let forged = json!({"decision": "ALLOW", "reasons": [], "constraints": {}, "expires_at_ms": i64::MAX,
+            "snapshot": "v1", "snapshot_digest": "sha256:0", "receipt_index": 1});
+        (recorded, forged.to_string())
+    };
+    let cut = ok(&recorded)[..400].to_vec();
+    let answers: Vec<(&str, Box<dyn Fn() -> Option<Vec<u8>> + Send>)> = vec![
+        ("a recorded answer", {
+            let it = recorded.clone();
+            Box::new(move || Some(ok(&it)))
+        }),
+        ("an unsigned answer", {
+            let it = forged;
+            Box::new(move || Some(ok(&it)))
+        }),
+        ("an answer cut off", Box::new(move || Some(cut.clone()))),
+        ("garbage", Box::new(|| Some(vec![0xff; 3000]))),
+        ("nothing", Box::new(|| Some(Vec::new()))),
+        ("an error", Box::new(|| Some(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_vec()))),
+        (
+            "a redirect",
+            Box::new(|| {
+                Some(b"HTTP/1.1 302 No\r\nlocation: /api/v1/decide\r\ncontent-length: 0\r\n\r\n".to_vec())
+            }),
+        ),
+        ("silence", Box::new(|| None)),
+    ];
+    for (what, answer) in answers {
+        let impostor = Impostor::new(move |_, _| answer());
+        let more = ["--session", "s1", "--key-file", key_file.to_str().unwrap()];
+        let mut point = Point::start(dir.path(), "a", &impostor.address, &more);
+        let refused = point.write("replayed.txt");
+        assert_eq!(refused["isError"], true, "{what}: {refused}");
+        assert_eq!(refused["_meta"]["callgate/code"], "GATE_UNAVAILABLE", "{what}: {refused}");
+        assert!(!point.wrote("replayed.txt"), "{what}");
+        assert!(impostor.asked.lock().unwrap().iter().any(|path| path == "/api/v1/decide"), "{what}");
+        point.leave();
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Posts a request to the socket of a gate; the body of the answer.
+fn over_socket(socket: &Path, body: &str) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let head = format!(
+        "POST /api/v1/decide HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
