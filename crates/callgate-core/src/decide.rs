@@ -21,6 +21,7 @@ use crate::rule::{Rule, Specificity, Step, Verdict};
 use crate::settle::Settled;
 use crate::snapshot::Snapshot;
 use crate::state::{DecisionDelta, NonceUse, Running, SessionKey};
+use crate::state::unchecked::UncheckedDelta;
 
 /// What was asked: a request, or bytes that are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +172,21 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     }
 }
 
+/// Makes of a decision the record of an action that ran before it: what was decided is only what it would have
+/// been. The action is open until its outcome comes, no session moves, and no approval is opened or used.
+pub fn after_the_fact(decided: &mut Decided, unchecked: UncheckedDelta, facts: &Facts) {
+    let effects = &mut decided.effects;
+    effects.open_until_ms = effects.key.is_some().then(|| add(facts.now_ms, OPEN_MS));
+    effects.advance = None;
+    effects.approval = None;
+    effects.tried = None;
+    effects.unchecked = Some(Box::new(unchecked));
+    decided.shadow = None;
+    // A judge was not asked; what holds without it is the stricter answer.
+    decided.questions = Vec::new();
+    decided.held = false;
+}
+
 /// What the decided request adds to the history. An action that could not be remembered must not run.
 fn observe(
     snapshot: &Snapshot,
@@ -258,6 +274,7 @@ impl DecisionDelta {
         stops: 0,
         team: None,
         tried: None,
+        unchecked: None,
         version: 0,
     };
 }

@@ -39,6 +39,7 @@ pub enum Kind {
     SnapshotSimulated,
     SnapshotStaged,
     SubjectErased,
+    UncheckedWindow,
 }
 
 /// Who may be told of a kind.
@@ -56,7 +57,7 @@ enum Audience {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ApprovalRequested,
         Self::ApprovalGranted,
         Self::ApprovalRejected,
@@ -79,6 +80,7 @@ impl Kind {
         Self::SnapshotSimulated,
         Self::SnapshotStaged,
         Self::SubjectErased,
+        Self::UncheckedWindow,
     ];
 
     /// The word on the wire.
@@ -107,6 +109,7 @@ impl Kind {
             Self::SnapshotSimulated => "snapshot.simulated",
             Self::SnapshotStaged => "snapshot.staged",
             Self::SubjectErased => "subject.erased",
+            Self::UncheckedWindow => "unchecked.window",
         }
     }
 
@@ -117,7 +120,8 @@ impl Kind {
             | Self::ApprovalRejected
             | Self::ApprovalExpired
             | Self::ApprovalUsed
-            | Self::ActionStopped => Audience::Tenant,
+            | Self::ActionStopped
+            | Self::UncheckedWindow => Audience::Tenant,
             Self::ApprovalCommented | Self::ApprovalDelegated => Audience::Reviewers,
             Self::ControlActivated
             | Self::ModeSet

@@ -36,6 +36,7 @@ fn decision(at: Option<u64>, observes: bool) -> DecisionDelta {
         stops: 0,
         team: None,
         tried: None,
+        unchecked: None,
         version: 0,
     }
 }

@@ -6,6 +6,7 @@ use callgate_core::digest::{Digest, hex};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::finding::{Finding, Question};
 use callgate_core::state::approvals::Under;
+use callgate_core::state::unchecked::UncheckedDelta;
 use callgate_core::state::{Change, Conflict, Delta, SessionKey};
 use callgate_log::Statement;
 use callgate_log::dsse::{self, Envelope};
@@ -74,11 +75,38 @@ impl Gate {
         findings: &[Finding],
     ) -> Result<Tried, Unavailable> {
         let by = active.deciding(&ask, credential).clone();
-        let (mut decided, Consulted { facts, prev, slot: known_slot }) =
-            self.decide_now(ask, credential, active, findings);
+        let (decided, consulted) = self.decide_now(ask, credential, active, findings);
         if !decided.questions.is_empty() {
             return Ok(Tried::Open { ask: decided.ask, questions: decided.questions });
         }
+        self.prepared(decided, consulted, by, raw, credential, active)
+            .map(|ready| Tried::Ready(Box::new(ready)))
+    }
+
+    /// Decides an action that ran already, and prepares the receipt of that.
+    pub(crate) fn attempt_after(
+        &self,
+        ask: Ask,
+        credential: &Credential,
+        active: &Active,
+        unchecked: UncheckedDelta,
+    ) -> Result<Entry<Delta>, Unavailable> {
+        let by = active.deciding(&ask, credential).clone();
+        let (mut decided, consulted) = self.decide_now(ask, credential, active, &[]);
+        decide::after_the_fact(&mut decided, unchecked, &consulted.facts);
+        Ok(self.prepared(decided, consulted, by, &[], credential, active)?.1)
+    }
+
+    /// Binds, signs and seals a decision.
+    fn prepared(
+        &self,
+        mut decided: decide::Decided,
+        Consulted { facts, prev, slot: known_slot }: Consulted,
+        by: Named,
+        raw: &[u8],
+        credential: &Credential,
+        active: &Active,
+    ) -> Result<(Attempt, Entry<Delta>), Unavailable> {
         decided.effects.snapshot = by.version;
         decided.effects.epoch = active.epoch;
         decided.effects.control = active.control;
@@ -112,8 +140,7 @@ impl Gate {
             self.vault.seal(slot, &record, &payload_sha256, self.random.as_ref()).map_err(keyring)?;
         let entry = signed.entry(delta, delta_bytes, attachment);
         let action = Digest::of(action_bytes.as_bytes());
-        let attempt = Attempt { decided, by, now_ms: facts.now_ms, signed, action, salt: record.salt };
-        Ok(Tried::Ready(Box::new((attempt, entry))))
+        Ok((Attempt { decided, by, now_ms: facts.now_ms, signed, action, salt: record.salt }, entry))
     }
 
     /// Decides on the facts as they are now. What a rule holds is decided again with what is known of its

@@ -85,6 +85,9 @@ pub enum ControlError {
     /// An agent asked.
     #[error("an agent's key cannot {0}: show a person's key")]
     Agent(&'static str),
+    /// An enforcement point speaks for another agent than its own.
+    #[error("this key cannot speak for the agent `{0}`: show that agent's key, or use the gate's socket")]
+    Stranger(String),
     /// Something in what was asked is not as it must be.
     #[error("{0}")]
     Invalid(String),

@@ -21,6 +21,7 @@ mod filling;
 mod fold;
 mod gate;
 mod gather;
+mod health;
 mod identity;
 mod keys;
 mod lookup;
@@ -36,6 +37,7 @@ pub mod replay;
 mod reply;
 pub mod simulate;
 mod stops;
+mod unchecked;
 mod vault;
 
 pub use approvals::{
@@ -44,7 +46,9 @@ pub use approvals::{
     VoteView, approval_number, standing_number,
 };
 pub use breakers::{BreakerFilter, BreakerView, LimitFilter, MeterView, ResetRequest};
-pub use away::{Answer, AnyGate, Away, Carried, Carrier, Question};
+pub use away::{
+    Answer, AnyGate, Away, Carried, Carrier, Claim, PointHealth, Question, Stopgap, StopgapError,
+};
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};
@@ -54,6 +58,7 @@ pub use error::{
 };
 pub use events::Events;
 pub use gate::{Asked, Decided, Gate, GateOptions, Opened};
+pub use health::GateHealth;
 pub use identity::{Identity, ORIGIN_PREFIX};
 pub use keys::{ApiKeySecret, KeyRecord};
 pub use outbox::{Addressee, Outbox, OutboxOptions};
@@ -69,3 +74,6 @@ pub use reply::{
     ApprovalReply, GrantReply, OutcomeReply, ReasonReply, ReceiptReply, Reply, StageReply, WouldReply,
 };
 pub use stops::{StopFilter, StopRequest, StopView, Stopped, stop_number};
+pub use unchecked::wire::{
+    Backlog, BacklogOutcome, BacklogRecord, BacklogReply, FailWord, LeaseReply, LeaseRequest,
+};

@@ -11,12 +11,13 @@ use callgate_core::in_force;
 use callgate_core::request::Request;
 use callgate_core::rule::Stage as CoreStage;
 use callgate_core::state::DecisionDelta;
+use callgate_core::state::unchecked::UncheckedDelta;
 use callgate_log::Hash;
 use callgate_log::hash::{domain, salted, sha256};
 use callgate_log::json::{Decimal, Map, SafeInt};
 use callgate_log::statement::{
     Action, Admin, Agent, Approval, ConstraintValue, Decision, DecisionKind, Finding, FindingKind, Gate,
-    Grant, Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement, Would,
+    Grant, Mode, Pep, Reason, Ruling, Session, Shadow, Snapshot, Stage, Statement, Unchecked, Would,
 };
 
 /// What a malformed request is called in its receipt; the details may quote the request, so they
@@ -73,7 +74,8 @@ impl Letterhead {
             Ask::Malformed(_) => None,
         };
         let (agent, tenant) = principal(request, binding.presented);
-        let approval = settled.approval.as_ref().map(|terms| Approval {
+        let terms = settled.approval.as_ref().filter(|_| decided.effects.unchecked.is_none());
+        let approval = terms.map(|terms| Approval {
             expires_at_ms: int(binding
                 .now_ms
                 .saturating_add(i64::try_from(terms.expires_ms).unwrap_or(i64::MAX))),
@@ -81,13 +83,16 @@ impl Letterhead {
             stages: terms.stages.iter().map(stage).collect(),
         });
         let (approval, grant) = by_approval(approval, decided.effects.approval.as_deref());
+        let unchecked = decided.effects.unchecked.as_deref();
         let predicate = Decision {
             action: action(request, binding.salt),
             agent,
             approval,
-            code: settled.code.map(|code| code.as_str().to_owned()),
-            constraints: constraints(decided),
-            decision: kind(settled.decision),
+            code: unchecked
+                .map_or(settled.code, |_| Some(Code::GateUnavailable))
+                .map(|code| code.as_str().to_owned()),
+            constraints: if unchecked.is_some() { Map::new() } else { constraints(decided) },
+            decision: if unchecked.is_some() { DecisionKind::Unchecked } else { kind(settled.decision) },
             effects_digest: sha256(binding.delta_bytes),
             environment: request.and_then(|r| r.environment.as_ref()).map(ToString::to_string),
             expires_at_ms: int(decided.expires_at_ms),
@@ -96,7 +101,11 @@ impl Letterhead {
             gate: self.gate(),
             grant,
             issued_at_ms: int(binding.now_ms),
-            matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
+            matched_rule: settled
+                .matched
+                .as_ref()
+                .filter(|_| unchecked.is_none())
+                .map(|rule| rule.id.to_string()),
             mode: match settled.mode {
                 CoreMode::Enforce => Mode::Enforce,
                 CoreMode::Monitor => Mode::Monitor,
@@ -106,7 +115,7 @@ impl Letterhead {
             prev: binding.prev.map(Hash::new),
             reasons: reasons(decided, request.is_none()),
             request_commitment: salted(binding.salt, domain::REQUEST, binding.request_bytes),
-            retry_after_ms: settled.retry_after_ms.map(unsigned),
+            retry_after_ms: settled.retry_after_ms.filter(|_| unchecked.is_none()).map(unsigned),
             risk_tags: request
                 .map(|r| r.risk_tags.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
@@ -115,11 +124,8 @@ impl Letterhead {
             shadow: decided.shadow.as_ref().zip(binding.candidate).map(shadow),
             snapshot: Snapshot { digest: Hash::new(binding.digest), version: binding.version.to_owned() },
             tenant,
-            would: settled.would.as_ref().map(|would| Would {
-                code: would.code.map(|code| code.as_str().to_owned()),
-                decision: kind(would.decision),
-                matched_rule: would.matched.as_ref().map(|rule| rule.id.to_string()),
-            }),
+            unchecked: unchecked.map(ran_unchecked),
+            would: would(decided),
         };
         Statement::decision(predicate, salted(binding.salt, domain::ACTION, binding.action_bytes))
     }
@@ -145,6 +151,34 @@ impl Letterhead {
             issued_at_ms: int(now_ms),
             operation: operation.to_owned(),
         })
+    }
+}
+
+/// What would have been answered, where that is not what was.
+fn would(decided: &Decided) -> Option<Would> {
+    let settled = &decided.settled;
+    if decided.effects.unchecked.is_some() {
+        return Some(Would {
+            code: settled.code.map(|code| code.as_str().to_owned()),
+            decision: kind(settled.decision),
+            matched_rule: settled.matched.as_ref().map(|rule| rule.id.to_string()),
+        });
+    }
+    settled.would.as_ref().map(|would| Would {
+        code: would.code.map(|code| code.as_str().to_owned()),
+        decision: kind(would.decision),
+        matched_rule: would.matched.as_ref().map(|rule| rule.id.to_string()),
+    })
+}
+
+fn ran_unchecked(ran: &UncheckedDelta) -> Unchecked {
+    Unchecked {
+        at_ms: int(ran.at_ms),
+        exceeded: ran.exceeded.map(|why| why.as_str().to_owned()),
+        journal: ran.journal.clone(),
+        lease: unsigned(ran.lease),
+        point: ran.point.clone(),
+        sequence: unsigned(ran.sequence),
     }
 }
 

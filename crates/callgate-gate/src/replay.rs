@@ -8,12 +8,13 @@ mod past;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use callgate_core::decide::{Ask, Decided};
+use callgate_core::decide::{self, Ask, Decided};
 use callgate_core::facts::{Credential, Facts};
 use callgate_core::in_force::{Candidate, InForce};
 use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
+use callgate_core::state::unchecked::UncheckedDelta;
 use callgate_core::state::{Change, DecisionDelta, Delta, OutcomeDelta, State};
 use callgate_log::Statement;
 use callgate_log::hash::sha256;
@@ -241,6 +242,9 @@ impl Replay {
         differences.extend(past::limits_differ(&self.state, &facts, effects));
         differences.extend(past::history_differs(&self.state, &force, &ask, &facts));
         let mut decided = force.decide(ask, &facts);
+        if let Some(unchecked) = &effects.unchecked {
+            decide::after_the_fact(&mut decided, UncheckedDelta::clone(unchecked), &facts);
+        }
         // The shell's own fields; the fold checks them.
         decided.effects.slot = effects.slot;
         decided.effects.snapshot = effects.snapshot;

@@ -190,6 +190,30 @@ pub(crate) struct Evidence {
 }
 
 impl Reply {
+    /// What stands in for a reply where nobody decided, and a lease of the gate lets it run.
+    pub(crate) fn unchecked(problem: &str) -> Self {
+        Self {
+            decision: Decision::Allow,
+            reason: Some(format!("it ran unchecked: {problem}")),
+            code: Some(Code::GateUnavailable),
+            matched_rule: None,
+            reasons: Vec::new(),
+            constraints: Value::Object(Map::new()),
+            approval: None,
+            grant: None,
+            retry_after_ms: None,
+            mode: None,
+            would: None,
+            expires_at_ms: 0,
+            snapshot: String::new(),
+            snapshot_digest: String::new(),
+            receipt_index: None,
+            receipt: None,
+            proof: None,
+            salt: None,
+        }
+    }
+
     /// The reply to a decision; without evidence it is a dry run.
     pub(crate) fn new(
         decided: &Decided,

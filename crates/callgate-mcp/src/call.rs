@@ -33,6 +33,11 @@ const ENFORCED: [Kind; 3] = [Kind::MaxRuntimeMs, Kind::MaxRetries, Kind::MaxByte
 /// What of it holds when the server may go on after it has answered.
 const ENFORCED_DEFERRED: [Kind; 1] = [Kind::MaxRetries];
 
+/// The constraints the wrapper enforces, by their words.
+pub fn enforced() -> impl Iterator<Item = &'static str> {
+    ENFORCED.iter().map(|kind| kind.as_str())
+}
+
 /// A call that was read and can be decided.
 #[derive(Debug)]
 pub(crate) struct Call {

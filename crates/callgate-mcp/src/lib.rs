@@ -30,6 +30,7 @@ mod server;
 mod upstream;
 mod wrap;
 
+pub use call::enforced;
 pub use error::WrapError;
 pub use options::{Bounds, Notes, WrapOptions};
 pub use relay::{Ended, relay};

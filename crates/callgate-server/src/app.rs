@@ -26,7 +26,7 @@ use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
 use crate::{
     MODE_HEADER, admission, approvals, breakers, decide, events, keys, openapi, outcomes, policy, progress,
-    receipts, status, stops,
+    receipts, status, stops, unchecked,
 };
 
 /// What every request shares.
@@ -137,6 +137,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/policy/rollout/stop", post(policy::stop_rollout))
         .route("/api/v1/policy/mode", get(policy::mode).post(policy::set_mode))
         .route("/api/v1/enforcement-points", get(policy::points).post(policy::acknowledge))
+        .route("/api/v1/enforcement-points/lease", post(unchecked::lease))
+        .route("/api/v1/unchecked", post(unchecked::hand_in))
         .route("/api/v1/enforcement-points/{id}", delete(policy::retire))
         .route("/api/v1/progress", post(progress::report_progress))
         .route("/api/v1/stops", get(stops::list).post(stops::create))
@@ -148,6 +150,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
+        .route("/metrics", get(status::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)

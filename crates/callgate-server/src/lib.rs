@@ -29,6 +29,7 @@ mod receipts;
 mod serve;
 mod status;
 mod stops;
+mod unchecked;
 pub mod wire;
 pub mod wire_limits;
 pub mod wire_policy;

@@ -10,7 +10,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, status, stops, wire,
+    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, status, stops, unchecked, wire,
 };
 
 #[derive(OpenApi)]
@@ -65,6 +65,9 @@ use crate::{
         keys::revoke,
         status::healthz,
         status::readyz,
+        status::metrics,
+        unchecked::lease,
+        unchecked::hand_in,
     ),
     components(schemas(wire::Request, wire::Reply, wire::Outcome, wire::Problem)),
     tags(
@@ -75,6 +78,7 @@ use crate::{
         (name = "events", description = "What happens at the gate, as it happens"),
         (name = "policy", description = "What decides: simulate, keep, publish, roll back, try; a person's key"),
         (name = "limits", description = "What is stopped, what is open and what is used; a person's key"),
+        (name = "enforcement points", description = "What they may do while the gate is away, and what they did"),
         (name = "keys", description = "Who may ask; a person's key"),
         (name = "health", description = "For whoever keeps the gate running; no key needed"),
     ),

@@ -50,7 +50,7 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], app: &App) -> Result<T, Pr
 pub(crate) fn refused(app: &App, error: ControlError) -> Problem {
     let detail = error.to_string();
     match error {
-        ControlError::Agent(_) | ControlError::Forbidden { .. } => {
+        ControlError::Agent(_) | ControlError::Stranger(_) | ControlError::Forbidden { .. } => {
             Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
         }
         ControlError::Invalid(_) => bad(detail),

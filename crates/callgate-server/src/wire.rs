@@ -514,6 +514,34 @@ pub struct Health {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<String>,
+    /// More of it, for callers who are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub gate: Option<GateState>,
+}
+
+/// How the gate is, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateState {
+    /// Whether only closing and opening it again can help.
+    pub failed: bool,
+    /// How long the last receipt is ago, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub last_commit_age_ms: Option<u64>,
+    /// How many receipts the log has.
+    pub receipts: u64,
+    /// The snapshot in force, such as `v42`.
+    pub snapshot: String,
+    /// For how long it is, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub snapshot_age_ms: Option<u64>,
+    /// How many actions ran while the gate could not be reached.
+    pub unchecked_actions: u64,
+    /// In how many windows, as far as these are over.
+    pub unchecked_windows: u64,
 }
 
 /// An HTTP error, RFC 9457. Whatever it says, nothing may run.

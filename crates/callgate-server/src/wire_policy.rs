@@ -256,3 +256,77 @@ pub struct NewKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
 }
+
+/// An enforcement point asks what may run while the gate cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRequest {
+    /// The agent it works for.
+    pub agent: String,
+    /// The constraints it can enforce.
+    #[serde(default)]
+    pub enforces: BTreeSet<String>,
+    /// A value used once, which comes back in the receipt.
+    pub nonce: String,
+    /// Its name.
+    pub point: String,
+    /// The agent's tenant; `default` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+/// What ran while the gate could not be reached, a part of a journal at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backlog {
+    /// The agent.
+    pub agent: String,
+    /// Whether this is the end of the journal, so that its window is over.
+    #[serde(default)]
+    pub complete: bool,
+    /// How many bytes of the journal cannot be read.
+    #[serde(default)]
+    pub damaged_bytes: u64,
+    /// The journal's id.
+    pub journal: String,
+    /// The enforcement point.
+    pub point: String,
+    /// The actions, in order; at most 64.
+    #[serde(default)]
+    pub records: Vec<BacklogRecord>,
+    /// The agent's tenant; `default` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+/// One action that ran unchecked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BacklogRecord {
+    /// When it ran, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The receipt of the lease it ran on.
+    pub lease: u64,
+    /// How it ended, if that is known: `status`, and optionally `finished_at_ms` and `result_sha256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    pub outcome: Option<serde_json::Value>,
+    /// The request, as it would have been decided.
+    #[schema(value_type = Object)]
+    pub request: serde_json::Value,
+    /// Its place among the journal's actions, from 0.
+    pub sequence: u64,
+}
+
+/// What the gate has of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BacklogReply {
+    /// Whether the journal's window is on the log, so that it can go.
+    pub closed: bool,
+    /// How many of its actions were beyond their lease.
+    pub exceeded: u64,
+    /// The sequence that comes next.
+    pub next: u64,
+    /// The receipts of the actions that were handed in now, in order.
+    pub receipts: Vec<u64>,
+}

@@ -12,6 +12,7 @@ mod error;
 mod fold;
 mod fs;
 mod housekeeper;
+pub mod journal;
 mod keyring;
 mod layout;
 mod options;

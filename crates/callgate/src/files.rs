@@ -179,6 +179,11 @@ pub(crate) fn default_data() -> Option<PathBuf> {
     state.map(|state| state.join("callgate"))
 }
 
+/// Where enforcement points keep leases and journals when nobody says: beside [`default_data`].
+pub(crate) fn default_points() -> Option<PathBuf> {
+    default_data().map(|data| data.with_file_name("callgate-points"))
+}
+
 /// Makes a folder and those above it, for their owner only.
 pub(crate) fn make_dir(path: &Path) -> Result<(), Failure> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| unusable("make", path, &e))

@@ -11,6 +11,7 @@ use super::release::{
     ControlRef, ModeScope, Point, RolloutStart, SimulationEvidence, SnapshotRef, Stage, Tried,
 };
 use super::stops::StopStart;
+use super::unchecked::{LeaseDelta, UncheckedDelta, WindowDelta};
 use crate::approval::ApprovalDelta;
 use crate::facts::{Credential, Position};
 use crate::history::{Kept, Monitor, Observation, Reads};
@@ -117,6 +118,10 @@ pub enum Change {
     },
     /// An enforcement point says what it can do, and with which snapshot it works.
     PointAcknowledged(Point),
+    /// An enforcement point may rely on terms while the gate cannot be reached.
+    PointLeased(LeaseDelta),
+    /// A window in which actions ran unchecked is over.
+    UncheckedWindow(WindowDelta),
     /// An enforcement point is gone.
     PointRetired {
         /// Its name.
@@ -274,6 +279,9 @@ pub struct DecisionDelta {
     /// What came of the candidate beside the snapshot in force, while one is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried: Option<Tried>,
+    /// That the action ran before it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<Box<UncheckedDelta>>,
     /// The session's receipts when the facts were read.
     pub version: u64,
 }

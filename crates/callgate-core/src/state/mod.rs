@@ -9,6 +9,7 @@ pub mod meters;
 mod release;
 mod session;
 pub mod stops;
+pub mod unchecked;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ use crate::request::Request;
 use approvals::{Approvals, Under};
 use meters::{Expected, Meters};
 use stops::Stops;
+use unchecked::{PointKey, Unchecked};
 
 pub use delta::{
     ApiKey, Change, Conflict, DecisionDelta, Delta, HistoryFill, Holder, NonceUse, OutcomeDelta, Running,
@@ -75,6 +77,7 @@ pub struct State {
     approvals: Approvals,
     meters: Meters,
     stops: Stops,
+    unchecked: Unchecked,
 }
 
 impl State {
@@ -128,6 +131,12 @@ impl State {
     #[must_use]
     pub const fn stops(&self) -> &Stops {
         &self.stops
+    }
+
+    /// What ran while the gate could not be reached.
+    #[must_use]
+    pub const fn unchecked(&self) -> &Unchecked {
+        &self.unchecked
     }
 
     /// One session.
@@ -201,6 +210,8 @@ impl State {
             }
             Change::RolloutStopped {} => known(self.release.rollout.is_some()),
             Change::ModeSet { scope, monitor } => known(self.release.monitored.contains(scope) != *monitor),
+            Change::PointLeased(lease) => self.unchecked.check_lease(lease),
+            Change::UncheckedWindow(window) => self.unchecked.check_window(window),
             Change::PointRetired { id } => known(self.release.points.contains_key(id)),
             Change::ControlActivated(control) => {
                 let now = self.release.control.as_ref().map_or(0, |(control, _)| control.version);
@@ -287,6 +298,9 @@ impl State {
         {
             return Err(Conflict::Session);
         }
+        if let Some(unchecked) = &delta.unchecked {
+            self.unchecked.check_action(&point_of(key, &unchecked.point), unchecked)?;
+        }
         if let Some(approval) = &delta.approval {
             self.approvals.check_decision(approval, key, Under::of(delta), now_ms)?;
         }
@@ -306,10 +320,15 @@ impl State {
         self.latest_ms = self.latest_ms.max(delta.now_ms);
         self.forget(delta.now_ms);
         self.approvals.forget(self.latest_ms);
+        self.unchecked.forget(delta.now_ms);
         self.history.apply(index, self.latest_ms, delta.change.observations());
         match &delta.change {
             Change::Decision(decision) => {
                 self.apply_decision(index, payload_sha256, decision, delta.now_ms);
+                if let (Some(unchecked), Some(key)) = (&decision.unchecked, &decision.key) {
+                    let point = point_of(key, &unchecked.point);
+                    self.unchecked.apply_action(index, delta.now_ms, &point, unchecked);
+                }
                 self.approvals.apply_decision(index, decision, delta.now_ms);
             }
             Change::Outcome(outcome) => self.apply_outcome(index, payload_sha256, outcome),
@@ -334,6 +353,8 @@ impl State {
             Change::PointAcknowledged(point) => {
                 self.release.points.insert(point.id.clone(), (point.clone(), index));
             }
+            Change::PointLeased(lease) => self.unchecked.apply_lease(index, delta.now_ms, lease),
+            Change::UncheckedWindow(window) => self.unchecked.apply_window(delta.now_ms, window),
             Change::PointRetired { id } => {
                 self.release.points.remove(id);
             }
@@ -470,6 +491,10 @@ impl State {
 
 fn known(it: bool) -> Result<(), Conflict> {
     if it { Ok(()) } else { Err(Conflict::Registry) }
+}
+
+fn point_of(key: &SessionKey, point: &str) -> PointKey {
+    PointKey { agent: key.agent.clone(), point: point.to_owned(), tenant: key.tenant.clone() }
 }
 
 /// A name for one nonce of one session; a zero byte cannot stand in a session's names.

@@ -62,7 +62,9 @@ impl AnyGate {
         match (self, ground) {
             (Self::Here(gate), Ground::Receipt(_)) => gate.report(report, credential).await.map(|_| ()),
             (Self::Away(gate), Ground::Receipt(_)) => gate.report(&report).await,
-            (_, Ground::Unchecked(record)) => Err(OutcomeError::NotOpen(record)),
+            (Self::Away(gate), Ground::Unchecked(line)) => gate.report_unchecked(line, &report),
+            // A gate in this program gives no such permit.
+            (Self::Here(_), Ground::Unchecked(line)) => Err(OutcomeError::NotOpen(line)),
         }
     }
 

@@ -4,8 +4,12 @@
 //! cut off, garbage, another key's, another question's) is the gate's absence, and permits nothing by itself.
 
 mod any;
+mod book;
 mod carrier;
+mod keeping;
+mod lease;
 mod proven;
+mod stopgap;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +27,12 @@ use crate::error::{OutcomeError, Unavailable};
 use crate::gate::{Asked, Decided};
 use crate::outcome::OutcomeReport;
 use crate::reply::Reply;
+use crate::unchecked::wire::BacklogOutcome;
 
 pub use any::AnyGate;
 pub use carrier::{Answer, Carried, Carrier, Question};
+pub use keeping::PointHealth;
+pub use stopgap::{Claim, Stopgap, StopgapError};
 
 /// How long an answer may take where no lease says otherwise.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -47,15 +54,6 @@ pub(crate) enum Silence {
     Refused(String),
 }
 
-impl Silence {
-    fn unavailable(self) -> Unavailable {
-        match self {
-            Self::Absent(problem) => Unavailable::now(problem),
-            Self::Refused(problem) => Unavailable::for_good(problem),
-        }
-    }
-}
-
 /// A gate elsewhere.
 pub struct Away {
     carrier: Arc<dyn Carrier>,
@@ -65,6 +63,9 @@ pub struct Away {
     /// Both clocks at the start: time here never goes back, nor slower than the machine's own count.
     started: (i64, Instant),
     limits: Limits,
+    stopgap: Option<Stopgap>,
+    seen: parking_lot::Mutex<keeping::Seen>,
+    notes: Option<Box<dyn Fn(&str) + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Away {
@@ -83,7 +84,37 @@ impl Away {
         random: Arc<dyn Random>,
     ) -> Self {
         let started = (clock.now_ms(), Instant::now());
-        Self { carrier, pinned, clock, random, started, limits: Limits::REQUEST }
+        Self {
+            carrier,
+            pinned,
+            clock,
+            random,
+            started,
+            limits: Limits::REQUEST,
+            stopgap: None,
+            seen: parking_lot::Mutex::default(),
+            notes: None,
+        }
+    }
+
+    /// With what it may rely on while the gate is away; without it nothing ever runs unchecked.
+    #[must_use]
+    pub fn with_stopgap(mut self, stopgap: Stopgap) -> Self {
+        self.stopgap = Some(stopgap);
+        self
+    }
+
+    /// With somebody who is told, one line at a time, of what people should know.
+    #[must_use]
+    pub fn with_notes(mut self, notes: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.notes = Some(Box::new(notes));
+        self
+    }
+
+    fn note(&self, text: &str) {
+        if let Some(notes) = &self.notes {
+            notes(text);
+        }
     }
 
     /// The local clock, milliseconds since 1970 UTC; never goes back.
@@ -119,7 +150,45 @@ impl Away {
         let Asked::Request(request) = asked else {
             return Err(Unavailable::for_good("a gate elsewhere is asked with requests"));
         };
-        self.ask(&request, DEADLINE).await.map_err(Silence::unavailable)
+        let deadline = self.stopgap.as_ref().and_then(|stopgap| stopgap.deadline_ms(self.now_ms()));
+        let problem = match self.ask(&request, deadline.map_or(DEADLINE, Duration::from_millis)).await {
+            Ok(decided) => {
+                self.saw(Ok(Some(decided.reply.snapshot.clone())));
+                return Ok(decided);
+            }
+            Err(Silence::Refused(problem)) => return Err(Unavailable::for_good(problem)),
+            Err(Silence::Absent(problem)) => problem,
+        };
+        self.saw(Err(problem.clone()));
+        self.unchecked(*request, &problem)
+    }
+
+    /// What becomes of an action that nobody is there to decide.
+    fn unchecked(&self, mut request: Request, problem: &str) -> Result<Decided, Unavailable> {
+        let closed = |why: &str| Unavailable::now(format!("{problem}; nothing runs unchecked: {why}"));
+        let Some(stopgap) = &self.stopgap else { return Err(closed("there is no journal to write it to")) };
+        // The gate may have decided it and not been able to say so: the record is another question.
+        request.nonce = Some(self.nonce()?);
+        let now_ms = self.now_ms();
+        request.ts_ms = Some(now_ms);
+        let permit = stopgap.permit(&request, &self.nonce()?, now_ms).map_err(|why| closed(&why))?;
+        let number = permit.ground().number();
+        self.note(&format!(
+            "UNCHECKED: `{}` runs without a decision, record {number} of the journal: {problem}",
+            request.action_name()
+        ));
+        Ok(Decided { reply: Reply::unchecked(problem), permit: Some(permit) })
+    }
+
+    /// Writes how an action ended that ran unchecked; the gate hears of it with the journal.
+    pub(crate) fn report_unchecked(&self, line: u64, report: &OutcomeReport) -> Result<(), OutcomeError> {
+        let outcome = BacklogOutcome {
+            finished_at_ms: report.finished_at_ms,
+            result_sha256: report.result_sha256.clone(),
+            status: report.status,
+        };
+        let stopgap = self.stopgap.as_ref().ok_or(OutcomeError::NotOpen(line))?;
+        stopgap.ended(line, outcome).map_err(|problem| Unavailable::now(problem).into())
     }
 
     async fn ask(&self, request: &Request, within: Duration) -> Result<Decided, Silence> {

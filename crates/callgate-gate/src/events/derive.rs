@@ -6,6 +6,7 @@
 use callgate_core::approval::{ApprovalDelta, ApprovalEffect};
 use callgate_core::event::{Data, Event, Field, Kind};
 use callgate_core::state::stops::StopScope;
+use callgate_core::state::unchecked::WindowDelta;
 use callgate_core::state::{ApiKey, Change, Holder, ModeScope, Trial};
 use callgate_log::Statement;
 use callgate_log::statement::{Body, Decision};
@@ -56,6 +57,7 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
             Kind::ActionStopped,
             vec![("code", code.as_str().to_owned()), ("decision", decision.to_string())],
         ),
+        Change::UncheckedWindow(window) => return Some((Kind::UncheckedWindow, ran(window))),
         Change::KeyCreated(key) => (Kind::KeyCreated, holder(key)),
         Change::KeyRevoked { id } => (Kind::KeyRevoked, vec![("key", id.clone())]),
         Change::SessionErased(key) => (
@@ -82,6 +84,7 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
         | Change::ActionSpent { .. }
         | Change::Outcome(_)
         | Change::PointAcknowledged(_)
+        | Change::PointLeased(_)
         | Change::PointRetired { .. }
         | Change::HistoryFilled(_)
         | Change::Delivered { .. }
@@ -94,6 +97,19 @@ pub(crate) fn said(change: &Change) -> Option<(Kind, Data)> {
 fn scope(scope: &StopScope) -> Vec<(&'static str, String)> {
     let names = scope.names().into_iter().map(|(field, name)| (field, name.to_owned()));
     names.chain([("scope", scope.word().to_owned())]).collect()
+}
+
+/// What ran while the gate could not be reached.
+fn ran(window: &WindowDelta) -> Data {
+    Data::from([
+        ("agent", window.key.agent.clone().into()),
+        ("count", Field::Number(window.count)),
+        ("exceeded", Field::Number(window.exceeded)),
+        ("from", moment(window.from_ms).into()),
+        ("point", window.key.point.clone().into()),
+        ("tenant", window.key.tenant.clone().into()),
+        ("to", moment(window.to_ms).into()),
+    ])
 }
 
 fn approval(id: u64) -> Vec<(&'static str, String)> {
@@ -147,8 +163,9 @@ const fn trial(trial: &Trial) -> &'static str {
 /// How the deltas begin that tell their kind without being parsed.
 const OPENING: &[u8] = b"{\"change\":{\"kind\":\"";
 /// The kinds of change that are never an event.
-const SILENT: [&[u8]; 7] = [
+const SILENT: [&[u8]; 8] = [
     b"outcome",
+    b"point_leased",
     b"standing_revoked",
     b"point_acknowledged",
     b"point_retired",
@@ -253,7 +270,7 @@ mod tests {
     use crate::fold::encode;
 
     /// Every kind of change, and what it says.
-    const CHANGES: [(&str, Option<Kind>); 33] = [
+    const CHANGES: [(&str, Option<Kind>); 35] = [
         // What an agent writes must not look like a mark.
         (
             r#"{"kind":"decision","epoch":1,"snapshot":1,"version":0,"nonce":{"until_ms":1,"value":"\"kind\":\"key_created\""}}"#,
@@ -284,6 +301,14 @@ mod tests {
         ),
         (r#"{"kind":"point_acknowledged","enforces":[],"id":"p","snapshot":"v1"}"#, None),
         (r#"{"kind":"point_retired","id":"p"}"#, None),
+        (
+            r#"{"kind":"point_leased","key":{"agent":"bot","point":"p","tenant":"t"},"expires_at_ms":1,"terms":{"constraints":"{}","deadline_ms":1,"lease_ms":1,"max_actions":1,"window_ms":1},"tier":"low"}"#,
+            None,
+        ),
+        (
+            r#"{"kind":"unchecked_window","count":1,"exceeded":0,"from_ms":1,"journal":"j","key":{"agent":"bot","point":"p","tenant":"t"},"to_ms":1}"#,
+            Some(Kind::UncheckedWindow),
+        ),
         (r#"{"kind":"control_activated","digest":"d","version":1}"#, Some(Kind::ControlActivated)),
         (
             r#"{"kind":"key_created","holder":{"kind":"agent","agent":"bot","tenant":"t"},"id":"k","sha256":"00"}"#,

@@ -80,7 +80,11 @@ pub struct Decision {
     pub snapshot: Snapshot,
     /// The tenant.
     pub tenant: String,
-    /// What enforcement of everything would have answered, where that is something else.
+    /// That the action ran before it was decided; exactly with [`DecisionKind::Unchecked`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<Unchecked>,
+    /// What enforcement of everything would have answered, where that is something else; of an action that ran
+    /// unchecked, what the gate would have answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would: Option<Would>,
 }
@@ -104,6 +108,27 @@ pub enum DecisionKind {
     RequireApproval,
     /// No.
     Deny,
+    /// Nobody decided: it ran while the gate could not be reached.
+    Unchecked,
+}
+
+/// An action that ran before it was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unchecked {
+    /// When it ran by the enforcement point's clock; milliseconds since 1970.
+    pub at_ms: SafeInt,
+    /// Why it was beyond its lease, if it was: `no_lease`, `time`, `count` or `tool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceeded: Option<String>,
+    /// The enforcement point's journal.
+    pub journal: String,
+    /// The receipt of the lease it ran on.
+    pub lease: SafeInt,
+    /// The enforcement point.
+    pub point: String,
+    /// Its place among the journal's actions, from 0.
+    pub sequence: SafeInt,
 }
 
 impl DecisionKind {
@@ -111,6 +136,12 @@ impl DecisionKind {
     #[must_use]
     pub const fn permits(self) -> bool {
         matches!(self, Self::Allow | Self::AllowWithConstraints)
+    }
+
+    /// Whether the action may have run: it was permitted, or nobody was there to decide.
+    #[must_use]
+    pub const fn may_have_run(self) -> bool {
+        self.permits() || matches!(self, Self::Unchecked)
     }
 
     /// The name as it stands in payloads.
@@ -122,6 +153,7 @@ impl DecisionKind {
             Self::Throttle => "THROTTLE",
             Self::RequireApproval => "REQUIRE_APPROVAL",
             Self::Deny => "DENY",
+            Self::Unchecked => "UNCHECKED",
         }
     }
 }

@@ -18,7 +18,7 @@ use thiserror::Error;
 pub use admin::Admin;
 pub use decision::{
     Action, Agent, Approval, ConstraintValue, Decision, DecisionKind, Gate, Grant, Mode, Pep, Reason,
-    Session, Shadow, Snapshot, Stage, Would,
+    Session, Shadow, Snapshot, Stage, Unchecked, Would,
 };
 pub use finding::{Finding, FindingKind, Ruling};
 pub use outcome::{DecisionRef, Outcome, Status};

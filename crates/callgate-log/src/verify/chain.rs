@@ -71,7 +71,7 @@ impl Chains {
     ) -> Result<PastDecision, VerifyError> {
         let owner = owner(&one.tenant, &one.agent.id, one.session.as_ref());
         self.link(index, payload, owner, one.session.as_ref(), one.prev)?;
-        Ok(PastDecision { owner, permits: one.decision.permits(), closed: false })
+        Ok(PastDecision { owner, permits: one.decision.may_have_run(), closed: false })
     }
 
     fn follow_outcome(&mut self, index: u64, payload: Hash, one: &Outcome) -> Result<(), VerifyError> {

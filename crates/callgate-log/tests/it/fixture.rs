@@ -86,6 +86,7 @@ pub(crate) fn decision(kind: DecisionKind, session: Option<&str>) -> Decision {
         shadow: None,
         snapshot: Snapshot { digest: sha256(b"bundle"), version: "v1".to_owned() },
         tenant: "default".to_owned(),
+        unchecked: None,
         would: None,
     }
 }

@@ -155,7 +155,7 @@ prop_compose! {
         let [origin, gate_version, pep, version] = names;
         Decision {
             action, agent, approval, code, constraints, decision, effects_digest, environment, facts_commitment,
-            findings, grant, matched_rule, reasons, request_commitment, session, tenant, would,
+            findings, grant, matched_rule, reasons, request_commitment, session, tenant, would, unchecked: None,
             expires_at_ms: times.0,
             issued_at_ms: times.1,
             retry_after_ms: times.2,

@@ -77,6 +77,7 @@ const fn title(kind: Kind) -> &'static str {
         Kind::SnapshotSimulated => "Policy simulated",
         Kind::SnapshotStaged => "Policy staged",
         Kind::SubjectErased => "Session erased",
+        Kind::UncheckedWindow => "Actions ran unchecked",
     }
 }
 

@@ -3,6 +3,7 @@
 //! Standard input and output belong to the protocol; everything said to people goes to standard error.
 
 mod away;
+mod health;
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
@@ -47,6 +48,12 @@ pub(crate) struct Args {
     /// The file with the agent's key for this gate; over its socket the caller is its operator
     #[arg(long, value_name = "FILE", requires = "gate")]
     key_file: Option<PathBuf>,
+    /// The folder for the lease of this gate and the journal of what runs while it is away; one in the user's state folder if left out
+    #[arg(long, value_name = "DIR", requires = "gate")]
+    journal: Option<PathBuf>,
+    /// Where to tell how this enforcement point is, such as `127.0.0.1:8091`
+    #[arg(long, value_name = "ADDRESS", requires = "gate")]
+    health: Option<String>,
     /// What policy calls the server: the part before the dot in `files.read_file`. COMMAND's name if left out
     #[arg(long, value_name = "NAME")]
     server: Option<String>,

@@ -1,0 +1,295 @@
+//! What an enforcement point does while its gate is away: a lease, and a journal of what ran on it.
+//!
+//! No record, no action: a permit is made only after the journal has the action durably, and only within what a
+//! verified lease says. A folder that cannot be read or written, or that another program has, is closed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use callgate_core::request::Request;
+use callgate_log::VerifyingKey;
+use callgate_store::journal::{Journal, read_small, replace};
+use callgate_store::{Fs, Lock, LockError};
+use parking_lot::Mutex;
+
+use super::book::{Book, MAX_BYTES};
+use super::lease::{KeptLease, Lease};
+use crate::permit::{Ground, Permit};
+use crate::unchecked::wire::{Backlog, BacklogOutcome};
+
+/// The lease that is kept.
+const LEASE: &str = "lease.json";
+/// Held while a program uses the folder.
+const LOCK: &str = "lock";
+/// The journal that is written to.
+const OPEN: (&str, &str) = ("open-", ".jsonl");
+/// One that is handed in, and never written to again.
+const CLOSING: (&str, &str) = ("closing-", ".jsonl");
+/// How long a permit of a record is good, in milliseconds.
+const PERMIT_MS: i64 = 10_000;
+
+/// For whom an enforcement point speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The agent.
+    pub agent: String,
+    /// The constraints that the point enforces.
+    pub enforces: BTreeSet<String>,
+    /// The point's name.
+    pub point: String,
+    /// The agent's tenant.
+    pub tenant: String,
+}
+
+/// A folder that cannot be used; the point fails closed.
+#[derive(Debug, thiserror::Error)]
+pub enum StopgapError {
+    /// Another program has it.
+    #[error("another enforcement point uses this folder; give each its own")]
+    InUse,
+    /// The system refused.
+    #[error("the folder of the journal: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A lease and journals in a folder.
+pub struct Stopgap {
+    fs: Arc<dyn Fs>,
+    _lock: Box<dyn Lock>,
+    pub(super) claim: Claim,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    lease: Option<Lease>,
+    /// Why there is no lease.
+    closed: Option<String>,
+    open: Option<Book>,
+    closing: Vec<Book>,
+    /// Actions that ran unchecked since the program began.
+    ran: u64,
+}
+
+/// What people want to know of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) tier: Option<&'static str>,
+    pub(super) lease_until_ms: Option<i64>,
+    pub(super) closed: Option<String>,
+    pub(super) ran: u64,
+    pub(super) backlog: u64,
+}
+
+impl std::fmt::Debug for Stopgap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopgap").field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+impl Stopgap {
+    /// Opens the folder, with the lease and the journals that are there.
+    ///
+    /// # Errors
+    /// [`StopgapError`]; without one the point fails closed.
+    pub fn open(fs: Arc<dyn Fs>, claim: Claim, pinned: &VerifyingKey) -> Result<Self, StopgapError> {
+        let lock = fs.lock(LOCK).map_err(|error| match error {
+            LockError::Held(_) => StopgapError::InUse,
+            LockError::Io(error) => StopgapError::Io(error),
+        })?;
+        let mut held = Held::default();
+        match kept(fs.as_ref()).map(|kept| kept.map(|kept| Lease::verify(&kept, pinned, &claim, None))) {
+            Ok(None) => {}
+            Ok(Some(Ok(lease))) => held.lease = Some(lease),
+            Ok(Some(Err(problem))) | Err(problem) => held.closed = Some(format!("the kept lease: {problem}")),
+        }
+        for name in fs.list("")? {
+            if let Some(id) = named(&name, CLOSING) {
+                held.closing.push(book(fs.as_ref(), &name, id)?);
+            } else if let Some(id) = named(&name, OPEN) {
+                let book = book(fs.as_ref(), &name, id)?;
+                // More than one is no work of this program; none of them is written to any more.
+                if let Some(other) = held.open.replace(book) {
+                    held.closing.push(other);
+                }
+            }
+        }
+        Ok(Self { fs, _lock: lock, claim, held: Mutex::new(held) })
+    }
+
+    /// How long to wait for the gate, by the lease that holds.
+    pub(super) fn deadline_ms(&self, now_ms: i64) -> Option<u64> {
+        let held = self.held.lock();
+        held.lease.as_ref().filter(|lease| lease.holds(now_ms)).map(|lease| lease.terms.deadline_ms)
+    }
+
+    /// The permit of an action that nobody decides: the lease covers it, its window has room, and the journal has it.
+    ///
+    /// # Errors
+    /// Why it may not run.
+    pub(super) fn permit(&self, request: &Request, fresh_id: &str, now_ms: i64) -> Result<Permit, String> {
+        let mut held = self.held.lock();
+        let none = || held.closed.clone().unwrap_or_else(|| "the gate gave no lease".to_owned());
+        let lease = held.lease.clone().ok_or_else(none)?;
+        if !lease.holds(now_ms) {
+            return Err("the lease of the gate is over".to_owned());
+        }
+        let constraints = lease.covers(request)?;
+        let text = request.canonical();
+        if text.len() > MAX_BYTES {
+            return Err(format!(
+                "the request is longer than the {MAX_BYTES} bytes that can be handed in later"
+            ));
+        }
+        let window = i64::try_from(lease.terms.window_ms).unwrap_or(i64::MAX);
+        let since = now_ms.saturating_sub(window);
+        let ran = held.open.iter().chain(&held.closing).map(|book| book.ran_since(since));
+        if ran.fold(0u64, u64::saturating_add) >= lease.terms.max_actions {
+            let most = lease.terms.max_actions;
+            return Err(format!("{most} action(s) ran unchecked within the window, and no more may"));
+        }
+        if held.open.is_none() {
+            let path = format!("{}{fresh_id}{}", OPEN.0, OPEN.1);
+            let journal = Journal::create(self.fs.as_ref(), &path, fresh_id).map_err(|e| e.to_string())?;
+            held.open = Some(Book::new(fresh_id.to_owned(), journal));
+        }
+        let book = held.open.as_mut().ok_or("there is no journal")?;
+        let line = book.ran(now_ms, lease.index, text).map_err(|e| e.to_string())?;
+        held.ran = held.ran.saturating_add(1);
+        let until = now_ms.saturating_add(PERMIT_MS);
+        Ok(Permit::new(Ground::Unchecked(line), request.action_digest(), constraints, until))
+    }
+
+    /// Writes how an action ended that ran unchecked.
+    ///
+    /// # Errors
+    /// Why that cannot be written; the gate is told of it all the same while this program runs.
+    pub(super) fn ended(&self, line: u64, outcome: BacklogOutcome) -> Result<(), String> {
+        let mut held = self.held.lock();
+        let book =
+            held.open.as_mut().filter(|book| book.has(line)).ok_or("the journal has no such record")?;
+        book.ended(line, outcome).map_err(|e| e.to_string())
+    }
+
+    /// Takes a lease that was granted now.
+    ///
+    /// # Errors
+    /// Why it is none, or cannot be kept: a lease that a restart would forget is none.
+    pub(super) fn grant(
+        &self,
+        kept: &KeptLease,
+        pinned: &VerifyingKey,
+        asked_at_ms: i64,
+    ) -> Result<(), String> {
+        let lease = Lease::verify(kept, pinned, &self.claim, Some(asked_at_ms))?;
+        let text = serde_json::to_vec(kept).map_err(|e| e.to_string())?;
+        let mut held = self.held.lock();
+        replace(self.fs.as_ref(), LEASE, &text).map_err(|e| format!("the lease cannot be kept: {e}"))?;
+        (held.lease, held.closed) = (Some(lease), None);
+        Ok(())
+    }
+
+    /// Gives the lease up, here and in the folder.
+    ///
+    /// # Errors
+    /// It is given up here, and a restart would find it again: it still ends by itself.
+    pub(super) fn forgo(&self, why: &str) -> Result<(), String> {
+        let mut held = self.held.lock();
+        held.lease = None;
+        held.closed = Some(why.to_owned());
+        self.unkept()
+    }
+
+    /// No lease is in the folder.
+    fn unkept(&self) -> Result<(), String> {
+        let gone = match read_small(self.fs.as_ref(), LEASE) {
+            Ok(None) => return Ok(()),
+            _ => self.fs.remove(LEASE).and_then(|()| self.fs.sync_dir("")),
+        };
+        gone.map_err(|e| format!("the lease cannot be removed: {e}"))
+    }
+
+    /// Whether the lease is to be renewed, `snapshot` being what the gate decides by now.
+    pub(super) fn wants_lease(&self, now_ms: i64, snapshot: Option<&str>) -> bool {
+        let held = self.held.lock();
+        held.lease.as_ref().is_none_or(|lease| {
+            !lease.holds(now_ms)
+                || lease.is_half_over(now_ms)
+                || snapshot.is_some_and(|s| s != lease.snapshot)
+        })
+    }
+
+    /// The next journal to hand in, from its first action; `None` while there is none, or one of its actions runs.
+    ///
+    /// # Errors
+    /// Why it cannot be handed in.
+    pub(super) fn begin_handing_in(&self) -> Result<Option<String>, String> {
+        let mut held = self.held.lock();
+        if held.closing.is_empty() {
+            let Some(book) = held.open.take_if(|book| !book.is_running()) else { return Ok(None) };
+            let (from, to) = (path(&book.id, OPEN), path(&book.id, CLOSING));
+            let renamed = self.fs.rename(&from, &to).and_then(|()| self.fs.sync_dir(""));
+            if let Err(error) = renamed {
+                held.open = Some(book);
+                return Err(format!("the journal cannot be handed in: {error}"));
+            }
+            held.closing.push(book);
+        }
+        Ok(held.closing.first().map(|book| book.id.clone()))
+    }
+
+    /// A part of a journal that is handed in.
+    pub(super) fn part(&self, id: &str, first: usize, most: usize) -> Result<Backlog, String> {
+        let held = self.held.lock();
+        let book = held.closing.iter().find(|book| book.id == id).ok_or("the journal is gone")?;
+        let records = book.part(first, most)?;
+        let Claim { agent, point, tenant, .. } = self.claim.clone();
+        let complete = first.saturating_add(records.len()) >= book.actions.len();
+        let damaged_bytes = book.damaged_bytes;
+        Ok(Backlog { agent, complete, damaged_bytes, journal: id.to_owned(), point, records, tenant })
+    }
+
+    /// The gate has a journal whole. The lease goes first: what counted against it is counted by the gate from now
+    /// on, and the next lease says so.
+    pub(super) fn handed_in(&self, id: &str) -> Result<(), String> {
+        self.forgo("what ran unchecked was handed in; the next lease is not there yet")?;
+        let mut held = self.held.lock();
+        let removed = self.fs.remove(&path(id, CLOSING)).and_then(|()| self.fs.sync_dir(""));
+        removed.map_err(|e| format!("the journal that was handed in cannot be removed: {e}"))?;
+        held.closing.retain(|book| book.id != id);
+        Ok(())
+    }
+
+    /// What people want to know.
+    pub(super) fn told(&self, now_ms: i64) -> Told {
+        let held = self.held.lock();
+        let lease = held.lease.as_ref().filter(|lease| lease.holds(now_ms));
+        let backlog = held.open.iter().chain(&held.closing).map(|book| book.actions.len()).sum::<usize>();
+        let stopped = held.open.as_ref().and_then(Book::stopped).map(str::to_owned);
+        Told {
+            tier: lease.map(|lease| lease.tier.as_str()),
+            lease_until_ms: lease.map(|lease| lease.until_ms),
+            closed: stopped.or_else(|| held.closed.clone().filter(|_| lease.is_none())),
+            ran: held.ran,
+            backlog: u64::try_from(backlog).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn path(id: &str, (before, after): (&str, &str)) -> String {
+    format!("{before}{id}{after}")
+}
+
+fn named<'a>(name: &'a str, (before, after): (&str, &str)) -> Option<&'a str> {
+    name.strip_prefix(before)?.strip_suffix(after)
+}
+
+fn book(fs: &dyn Fs, name: &str, id: &str) -> Result<Book, StopgapError> {
+    let (journal, found) = Journal::open(fs, name, id)?;
+    Ok(Book::read(id.to_owned(), journal, found))
+}
+
+fn kept(fs: &dyn Fs) -> Result<Option<KeptLease>, String> {
+    let bytes = read_small(fs, LEASE).map_err(|e| e.to_string())?;
+    bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|e| e.to_string())).transpose()
+}
