@@ -258,3 +258,78 @@ fn over_socket(socket: &Path, body: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
+
+const OPEN: &str = "version: v1
+tiers: {low: [helper], high: [payer]}
+fail_open: {tiers: [low], max_actions: 2, window: 10m, deadline: 1s}
+";
+
+fn journal(point: &str) -> [&str; 2] {
+    ["--journal", point]
+}
+
+/// Every statement of the log.
+fn statements(dir: &Path) -> Vec<Value> {
+    let key = public_key(&dir.join("data")).display().to_string();
+    let said = succeed(
+        dir,
+        &["log", "tail", "--data", "data", "--key", &key, "--limit", "1000", "--format", "json"],
+    );
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_low_agent_goes_on_within_its_lease_and_all_of_it_is_receipted() {
+    let dir = place(OPEN);
+    let mut gate = Server::start(dir.path(), &[]);
+    let mut low = Point::start(dir.path(), "helper", SOCKET, &journal("low"));
+    let mut high = Point::start(dir.path(), "payer", SOCKET, &journal("high"));
+    let mut nobody = Point::start(dir.path(), "stranger", SOCKET, &journal("nobody"));
+    assert!(low.write("before.txt")["_meta"]["callgate/receipt_index"].is_u64());
+    gate.kill();
+    for (n, name) in ["one.txt", "two.txt"].into_iter().enumerate() {
+        let ran = low.write(name);
+        assert_eq!(ran["_meta"]["callgate/decision"], "UNCHECKED", "{ran}");
+        assert!(low.wrote(name), "{n}");
+    }
+    // The lease says two.
+    let third = low.write("three.txt");
+    assert_eq!(third["_meta"]["callgate/code"], "GATE_UNAVAILABLE", "{third}");
+    assert!(!low.wrote("three.txt"));
+    for (point, name) in [(&mut high, "high.txt"), (&mut nobody, "nobody.txt")] {
+        let refused = point.write(name);
+        assert_eq!(refused["_meta"]["callgate/code"], "GATE_UNAVAILABLE", "{refused}");
+        assert!(!point.wrote(name));
+    }
+    // The wrapper ends as a power cut would end it, too: its journal does not forget what it counted.
+    low.child.kill().unwrap();
+    low.child.wait().unwrap();
+    let mut low = Point::start(dir.path(), "helper", SOCKET, &journal("low"));
+    assert_eq!(low.write("four.txt")["_meta"]["callgate/code"], "GATE_UNAVAILABLE");
+    assert!(!low.wrote("four.txt"));
+    let mut gate = Server::start(dir.path(), &[]);
+    let mut handed_in = false;
+    for n in 0..100 {
+        let ran = low.write(&format!("after-{n}.txt"));
+        assert!(ran["_meta"]["callgate/receipt_index"].is_u64(), "{ran}");
+        handed_in = std::fs::read_dir(dir.path().join("low"))
+            .unwrap()
+            .all(|entry| !entry.unwrap().file_name().to_string_lossy().ends_with(".jsonl"));
+        if handed_in {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(handed_in);
+    let (code, said) = low.leave();
+    assert!(code == 0 && said.contains("2 action(s), 0 beyond the lease"), "{said}");
+    high.leave();
+    nobody.leave();
+    assert_eq!(gate.stop().0, 0);
+    let report = verified(dir.path());
+    assert_eq!(report["decisions"]["UNCHECKED"], 2, "{report}");
+    let all = serde_json::to_string(&statements(dir.path())).unwrap();
+    assert!(all.contains("unchecked.window") && all.contains("point.leased"), "{all}");
+    let replayed = succeed(dir.path(), &["log", "replay", "--data", "data"]);
+    assert!(!replayed.contains("differs"), "{replayed}");
+}
