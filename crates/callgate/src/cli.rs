@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    approvals, check, completions, decide, demo, diff, explain, keys, log, mcp, release, serve, simulate,
-    test,
+    approvals, check, completions, decide, demo, diff, explain, keys, log, mcp, prove, release, serve,
+    simulate, test,
 };
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Approvals(approvals::Args),
     /// Read, verify and replay the log
     Log(log::Args),
+    /// Break everything around the gate on purpose, and hold what ran against the receipts
+    Prove(prove::Args),
     /// Make, list and revoke the keys of agents
     Keys(keys::Args),
     /// Print a completion script for a shell
@@ -61,6 +63,9 @@ pub(crate) enum Command {
     /// The small MCP server of the demonstration
     #[command(hide = true)]
     DemoServer(demo::ServerArgs),
+    /// A program that `callgate prove` starts beside the gate
+    #[command(hide = true)]
+    ProvePart(prove::PartArgs),
     /// Print the reference of the command line
     #[command(hide = true)]
     DocsCli,
@@ -88,6 +93,8 @@ impl Command {
             Self::Keys(args) => keys::run(args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),
             Self::DemoServer(args) => demo::run_server(&args),
+            Self::Prove(args) => prove::run(&args),
+            Self::ProvePart(args) => prove::run_part(&args),
             Self::DocsCli => {
                 output::line(reference::markdown(Cli::command()).trim_end())?;
                 Ok(Exit::Ok)

@@ -36,6 +36,14 @@ fn block_on_runtime<T>(
     result
 }
 
+/// Lets this program have as many open files as the system lets it.
+pub(crate) fn allow_many_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let all = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // With fewer, what needs them says so.
+    let _met_again = rustix::process::setrlimit(rustix::process::Resource::Nofile, all);
+}
+
 /// Opens the gate of a data folder.
 pub(crate) async fn open(
     data: &Path,

@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mcp;
+pub(crate) mod prove;
 pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod simulate;

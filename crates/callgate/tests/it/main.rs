@@ -23,6 +23,7 @@ mod languages;
 mod mcp;
 mod printed;
 mod program;
+mod prove;
 mod releasing;
 mod serving;
 mod simulating;

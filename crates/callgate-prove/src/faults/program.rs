@@ -1,0 +1,93 @@
+//! Faults of the gate's program, by real signals and limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::call::Phase;
+use crate::scene::Scene;
+use crate::trouble::Trouble;
+
+/// How long a point waits for a gate that is stopped.
+const IMPATIENT: Duration = Duration::from_millis(400);
+
+/// The control: the same calls as everywhere, with nothing broken.
+pub(super) async fn nothing(scene: &mut Scene) -> Result<(), Trouble> {
+    let round = scene.round_outside()?;
+    let gate = scene.start(&round).await?;
+    let key = gate.key;
+    let count = scene.pick(40, 200);
+    let calls = round.mixed(count, Phase::Control);
+    let permitted = count.saturating_sub(count.checked_div(4).unwrap_or(0));
+    if round.ask(&gate.client, calls, 8).await != permitted {
+        round.wrong("with nothing broken, not every permitted call ran");
+    }
+    gate.stop().await?;
+    scene.judge_on_disk(&round, &key).await
+}
+
+pub(super) async fn killed(scene: &mut Scene) -> Result<(), Trouble> {
+    let round = scene.round_outside()?;
+    let mut pinned = None;
+    for life in 0..scene.pick(2, 8) {
+        let gate = scene.start(&round).await?;
+        pinned.get_or_insert(gate.key);
+        scene.control_calls(&round, &gate.client).await;
+        let (stream, client) = (Arc::clone(&round), Arc::clone(&gate.client));
+        let asking = tokio::spawn(async move {
+            let calls = stream.mixed(120, Phase::Fault);
+            stream.ask(&client, calls, 8).await
+        });
+        // Somewhere in the stream, each time elsewhere.
+        tokio::time::sleep(Duration::from_millis(life.saturating_mul(37).saturating_add(15))).await;
+        gate.kill().await?;
+        let _counted = asking.await;
+        round.feel(1);
+    }
+    // What is left is whole, and goes on.
+    let gate = scene.start(&round).await?;
+    let key = gate.key;
+    scene.control_calls(&round, &gate.client).await;
+    gate.stop().await?;
+    scene.judge_on_disk(&round, pinned.as_ref().unwrap_or(&key)).await
+}
+
+pub(super) async fn stopped(scene: &mut Scene) -> Result<(), Trouble> {
+    for _ in 0..scene.pick(1, 3) {
+        let round = scene.round_outside()?;
+        let gate = scene.start_as(&round, IMPATIENT.saturating_mul(4), false).await?;
+        let key = gate.key;
+        scene.control_calls(&round, &gate.client).await;
+        gate.signal(Signal::STOP)?;
+        let calls = round.mixed(8, Phase::Fault);
+        let ran = round.ask(&gate.client, calls, 8).await;
+        // Whatever answered, it was not the gate.
+        if ran > 0 {
+            round.wrong(format!("{ran} call(s) were answered as run while the gate was stopped"));
+        }
+        gate.signal(Signal::CONT)?;
+        round.feel(1);
+        tokio::time::sleep(IMPATIENT).await;
+        scene.control_calls(&round, &gate.client).await;
+        gate.stop().await?;
+        scene.judge_on_disk(&round, &key).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn starved(scene: &mut Scene) -> Result<(), Trouble> {
+    let round = scene.round_outside()?;
+    let gate = scene.start_as(&round, IMPATIENT.saturating_mul(5), true).await?;
+    let key = gate.key;
+    scene.control_calls(&round, &gate.client).await;
+    gate.starve()?;
+    let calls = round.mixed(8, Phase::Fault);
+    let ran = round.ask(&gate.client, calls, 2).await;
+    round.feel(u64::from(ran < 6));
+    gate.stop().await?;
+    let gate = scene.start(&round).await?;
+    scene.control_calls(&round, &gate.client).await;
+    gate.stop().await?;
+    scene.judge_on_disk(&round, &key).await
+}

@@ -1,0 +1,77 @@
+//! The enforcement points of this build, each in front of the same protected thing.
+
+mod embedded;
+mod http;
+mod lines;
+
+use std::fmt;
+
+pub(crate) use embedded::Embedded;
+pub(crate) use http::{HttpPoint, Manner};
+pub(crate) use lines::LinePoint;
+
+use crate::call::Call;
+
+/// Where what may run is enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Point {
+    /// A program that embeds the gate and acts with a `Permit`.
+    Embedded,
+    /// A program that asks over HTTP, checks the receipt offline, then acts.
+    Http,
+    /// `callgate mcp` with a gate of its own, in front of an MCP server.
+    Mcp,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Embedded, Self::Http, Self::Mcp];
+
+    /// Its name in the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Http => "http",
+            Self::Mcp => "mcp",
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a point said to whoever called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It ran.
+    Ran,
+    /// It did not run, and this is why.
+    Refused(String),
+    /// No answer, or one that does not know; what became of it is in the ledger.
+    Silent(String),
+}
+
+/// A point that can be called.
+#[derive(Debug)]
+pub(crate) enum Client {
+    /// Nobody listens.
+    None,
+    Embedded(Embedded),
+    Http(HttpPoint),
+    Lines(LinePoint),
+}
+
+impl Client {
+    pub(crate) async fn call(&self, call: &Call) -> Answer {
+        match self {
+            Self::None => Answer::Silent("no gate".to_owned()),
+            Self::Embedded(point) => point.call(call).await,
+            Self::Http(point) => point.call(call).await,
+            Self::Lines(point) => point.call(call).await,
+        }
+    }
+}
