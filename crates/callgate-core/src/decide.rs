@@ -20,8 +20,8 @@ use crate::request::Request;
 use crate::rule::{Rule, Specificity, Step, Verdict};
 use crate::settle::Settled;
 use crate::snapshot::Snapshot;
-use crate::state::{DecisionDelta, NonceUse, Running, SessionKey};
 use crate::state::unchecked::UncheckedDelta;
+use crate::state::{DecisionDelta, NonceUse, Running, SessionKey};
 
 /// What was asked: a request, or bytes that are none.
 #[derive(Debug, Clone, PartialEq, Eq)]

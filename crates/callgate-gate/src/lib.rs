@@ -8,8 +8,8 @@
 //! [`callgate_store::Fs`].
 
 mod approvals;
-mod breakers;
 mod away;
+mod breakers;
 pub mod clock;
 mod commit;
 pub mod control;
@@ -45,10 +45,10 @@ pub use approvals::{
     RemarkView, RuleView, Said, SimilarView, SoFarView, StageView, StandingAsk, StandingView, Suggestion,
     VoteView, approval_number, standing_number,
 };
-pub use breakers::{BreakerFilter, BreakerView, LimitFilter, MeterView, ResetRequest};
 pub use away::{
     Answer, AnyGate, Away, Carried, Carrier, Claim, PointHealth, Question, Stopgap, StopgapError,
 };
+pub use breakers::{BreakerFilter, BreakerView, LimitFilter, MeterView, ResetRequest};
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};
@@ -63,8 +63,8 @@ pub use identity::{Identity, ORIGIN_PREFIX};
 pub use keys::{ApiKeySecret, KeyRecord};
 pub use outbox::{Addressee, Outbox, OutboxOptions};
 pub use outcome::{OutcomeReport, OutcomeStatus};
-pub use progress::{Progress, ProgressReport};
 pub use permit::{Enforcement, Ground, Permit, PermitRefused};
+pub use progress::{Progress, ProgressReport};
 pub use rehearse::{explain, rehearse};
 pub use release::{
     Acknowledgement, ModeRequest, PointRecord, PublishRequest, Released, RollbackRequest, RolloutMode,

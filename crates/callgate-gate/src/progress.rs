@@ -42,20 +42,27 @@ impl ProgressReport {
 }
 
 /// Whether an action may go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// `false`: stop it now, and report how it ended.
     #[serde(rename = "continue")]
     pub goes_on: bool,
     /// Why it must stop.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Halt>,
     /// When to ask again at the latest, in milliseconds from now.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_ms: Option<u64>,
     /// The code in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Progress {
+    /// Go on, and ask again as usual.
+    pub(crate) const fn go_on() -> Self {
+        Self { goes_on: true, code: None, next_ms: Some(NEXT_MS), reason: None }
+    }
 }
 
 impl Gate {

@@ -178,10 +178,10 @@ impl Relay {
             let what = "it did not run: the server has ended. Tell the user.";
             return self.answer(call, &Answer::enforced(name, what, ground, "not_run"));
         };
-        if let Some(trouble) = self.gate.halted(receipt) {
-            self.not_run(receipt, "stopped before it ran");
+        if let Some(trouble) = self.gate.halted(ground) {
+            self.not_run(ground, "stopped before it ran");
             let what = format!("it did not run: {}. Tell the user.", trouble.reason);
-            return self.answer(call, &Answer::enforced(name, &what, receipt, "not_run"));
+            return self.answer(call, &Answer::enforced(name, &what, ground, "not_run"));
         }
         match upstream.call(permit, call, &self.ledger, now_ms) {
             Ok(enforcement) => {

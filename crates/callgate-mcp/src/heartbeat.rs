@@ -2,7 +2,7 @@
 //! something was stopped. A call that may not is called off; its late result reaches nobody.
 
 use callgate_core::progress::Halt;
-use callgate_gate::{OutcomeStatus, Progress, ProgressError, ProgressReport};
+use callgate_gate::{OutcomeStatus, Progress, ProgressError};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ impl Relay {
         self.heart.asked.spawn(async move {
             let mut said = Vec::with_capacity(calls.len());
             for (id, receipt) in calls {
-                let progress = gate.progress(&ProgressReport::new(receipt), &credential).await;
+                let progress = gate.progress(receipt, &credential).await;
                 said.push((id, receipt, progress));
             }
             said
@@ -91,7 +91,8 @@ impl Relay {
         if let Some(upstream) = &self.upstream {
             upstream.pass(PassThrough::cancel(id, "stopped"));
         }
-        self.notes.note(&format!("the call behind receipt {} was called off: {reason}", running.receipt));
+        self.notes
+            .note(&format!("the call behind receipt {} was called off: {reason}", running.ground.number()));
         self.conclude(&running, status, Some("called off by the gate while it ran"), None);
         let what = format!(
             "it was called off while it ran: {reason}. It may have had some effect: look before you try again."

@@ -122,7 +122,12 @@ impl Pending {
 
     /// The running calls with their receipts.
     pub(crate) fn receipts(&self) -> Vec<(Id, u64)> {
-        self.running().map(|(id, running)| (id.clone(), running.receipt)).collect()
+        let receipt = |(id, running): (&Id, &Running)| match running.ground {
+            Ground::Receipt(receipt) => Some((id.clone(), receipt)),
+            // Nobody can be asked about it: the gate is away.
+            Ground::Unchecked(_) => None,
+        };
+        self.running().filter_map(receipt).collect()
     }
 
     /// Whether any call runs.
@@ -133,7 +138,9 @@ impl Pending {
     /// Whether the call behind that receipt still runs under that id.
     pub(crate) fn runs(&self, id: &Id, receipt: u64) -> bool {
         let entry = self.entries.get(id.key());
-        entry.is_some_and(|it| matches!(&it.state, State::Running(running) if running.receipt == receipt))
+        entry.is_some_and(
+            |it| matches!(&it.state, State::Running(running) if running.ground == Ground::Receipt(receipt)),
+        )
     }
 
     /// Everything that waits for the server.

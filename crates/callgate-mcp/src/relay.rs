@@ -101,9 +101,10 @@ where
     let (to_server, server_writer) = Outbox::start(server.1, bounds.queued_bytes);
     let mut client = Side::new(client.0, bounds.message_bytes, client_writer);
     let mut server = Side::new(server.0, bounds.message_bytes, server_writer);
+    let gate = gate.into();
     let heart = Heart::new(gate.halts());
     let mut relay = Relay {
-        gate: gate.into(),
+        gate,
         options: Arc::new(options),
         client: to_client,
         upstream: Some(Upstream::new(to_server)),

@@ -10,7 +10,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, status, stops, unchecked, wire,
+    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, status, stops,
+    unchecked, wire,
 };
 
 #[derive(OpenApi)]

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use callgate_core::json::Limits;
+use callgate_core::progress::Trouble;
 use callgate_core::request::Request;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Away;
 use crate::Credential;
-use crate::error::{OutcomeError, Unavailable};
+use crate::error::{OutcomeError, ProgressError, Unavailable};
 use crate::gate::{Asked, Decided, Gate};
 use crate::outcome::OutcomeReport;
 use crate::permit::Ground;
+use crate::progress::{Progress, ProgressReport};
 
 /// The word for an approval that people have not decided.
 const OPEN: &str = "open";
@@ -65,6 +68,36 @@ impl AnyGate {
             (Self::Away(gate), Ground::Unchecked(line)) => gate.report_unchecked(line, &report),
             // A gate in this program gives no such permit.
             (Self::Here(_), Ground::Unchecked(line)) => Err(OutcomeError::NotOpen(line)),
+        }
+    }
+
+    /// Whether an action that runs on a receipt may go on.
+    ///
+    /// # Errors
+    /// [`ProgressError`]: then it must stop as well.
+    pub async fn progress(&self, receipt: u64, credential: &Credential) -> Result<Progress, ProgressError> {
+        match self {
+            Self::Here(gate) => gate.progress(&ProgressReport::new(receipt), credential).await,
+            Self::Away(gate) => gate.progress(receipt).await,
+        }
+    }
+
+    /// What stands against an action that was allowed and is about to run, as far as that is known without
+    /// asking: a gate elsewhere has just said it.
+    #[must_use]
+    pub fn halted(&self, ground: Ground) -> Option<Trouble> {
+        match (self, ground) {
+            (Self::Here(gate), Ground::Receipt(receipt)) => gate.halted(receipt),
+            _ => None,
+        }
+    }
+
+    /// Told when something was stopped; of a gate elsewhere only the heartbeat tells.
+    #[must_use]
+    pub fn halts(&self) -> watch::Receiver<()> {
+        match self {
+            Self::Here(gate) => gate.halts(),
+            Self::Away(_) => watch::channel(()).1,
         }
     }
 

@@ -23,9 +23,10 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::error::{OutcomeError, Unavailable};
+use crate::error::{OutcomeError, ProgressError, Unavailable};
 use crate::gate::{Asked, Decided};
 use crate::outcome::OutcomeReport;
+use crate::progress::Progress;
 use crate::reply::Reply;
 use crate::unchecked::wire::BacklogOutcome;
 
@@ -260,6 +261,33 @@ impl Away {
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(most);
         }
+    }
+
+    /// Whether an action that runs on a receipt may go on. While the gate is away one goes on only where a lease
+    /// would let it begin.
+    ///
+    /// # Errors
+    /// [`ProgressError`]: then it must stop as well.
+    pub(crate) async fn progress(&self, receipt: u64) -> Result<Progress, ProgressError> {
+        let body = format!(r#"{{"receipt_index":{receipt}}}"#).into_bytes();
+        let answer = self.carried(Question::post("/api/v1/progress", body, DEADLINE)).await;
+        let problem = match answer {
+            Ok(answer) if answer.status == 200 => match serde_json::from_slice(&answer.body) {
+                Ok(progress) => return Ok(progress),
+                Err(problem) => format!("the answer is none: {problem}"),
+            },
+            Ok(answer) if (400..500).contains(&answer.status) => {
+                return Err(ProgressError::Invalid(refusal(&answer)));
+            }
+            Ok(answer) => refusal(&answer),
+            Err(problem) => problem,
+        };
+        let leased =
+            self.stopgap.as_ref().is_some_and(|stopgap| stopgap.deadline_ms(self.now_ms()).is_some());
+        if leased {
+            return Ok(Progress::go_on());
+        }
+        Err(Unavailable::now(problem).into())
     }
 
     /// Whether people have still to decide on an approval, told at `until` at the latest.

@@ -190,13 +190,19 @@ async fn of_64_that_race_for_the_last_unit_of_any_control_one_runs() {
 
 /// Nobody that lost took from any level of a tree.
 fn counts(state: &callgate_core::state::State, now_ms: i64) {
-    for (limit, most) in [("tree/team", "3"), ("tree/tenant", "3"), ("day", "3"), ("slide", "3"), ("life", "3")] {
+    for (limit, most) in
+        [("tree/team", "3"), ("tree/tenant", "3"), ("day", "3"), ("slide", "3"), ("life", "3")]
+    {
         let found = used(state, limit, now_ms);
         assert_eq!(u64::try_from(found.len()).expect("few"), ROUNDS, "{limit}: {found:?}");
         assert!(found.values().all(|used| used == most), "{limit}: {found:?}");
     }
     let agents = used(state, "tree/agent", now_ms);
-    assert_eq!(u64::try_from(agents.len()).expect("few"), 3 * ROUNDS, "one meter for each that ran: {agents:?}");
+    assert_eq!(
+        u64::try_from(agents.len()).expect("few"),
+        3 * ROUNDS,
+        "one meter for each that ran: {agents:?}"
+    );
     let chain = used(state, "chain", now_ms);
     let bosses: Vec<_> = chain.iter().filter(|(key, _)| key.contains("boss")).collect();
     assert!(bosses.iter().all(|(_, used)| *used == "3") && bosses.len() == 3, "{chain:?}");

@@ -47,7 +47,7 @@ impl Embedded {
             Ok(enforcement) => match self.ledger.act(&run.tool, &run.args) {
                 Err(trouble) => Answer::Silent(trouble.to_string()),
                 Ok(()) => {
-                    let report = OutcomeReport::new(enforcement.receipt(), OutcomeStatus::Succeeded);
+                    let report = OutcomeReport::new(enforcement.ground().number(), OutcomeStatus::Succeeded);
                     // What cannot be recorded leaves the action open in the log; it ran all the same.
                     let reporting = self.gate.report(report, &Credential::Local);
                     let _open = tokio::time::timeout(self.patience, reporting).await;
