@@ -26,6 +26,10 @@ const LIFE: &[&str] = &[
     r#"{"kind":"approval_commented","approval":13,"person":"eve"}"#,
     r#"{"kind":"decision","approval":{"action":"D5","scope":"D2","seen":"D3","effect":{"kind":"opens","hold":{"action":"pay","expires_at_ms":500,"rule":"r1","span_ms":300,"stages":[{"quorum":1,"reviewers":[]}],"terms":"D4"}}},"epoch":4,"key":{"agent":"bot","session":"s","tenant":"t"},"snapshot":1,"version":2}"#,
     r#"{"kind":"approval_voted","approval":17,"approve":true,"grants":true,"person":"ana","seat":"any","stage":0,"standing":{"arguments":"D8","fixed":["to"],"span_ms":400,"uses":3}}"#,
+    r#"{"kind":"decision","approval":{"action":"D6","scope":"D2","seen":"D3","effect":{"kind":"opens","hold":{"action":"pay","expires_at_ms":500,"rule":"r1","span_ms":300,"stages":[{"quorum":1,"reviewers":[]}],"terms":"D4"}}},"epoch":4,"key":{"agent":"bot","session":"s","tenant":"t"},"snapshot":1,"version":3}"#,
+    r#"{"kind":"approval_voted","approval":19,"approve":true,"grants":true,"person":"ana","seat":"any","stage":0,"standing":{"arguments":"D8","span_ms":400,"uses":3}}"#,
+    r#"{"kind":"standing_revoked","person":"ana","standing":18}"#,
+    r#"{"kind":"stop_created","scope":{"scope":"agent","agent":"other","tenant":"t"},"by":"ana"}"#,
     r#"{"kind":"session_erased","agent":"bot","session":"s","tenant":"t"}"#,
 ];
 

@@ -68,7 +68,8 @@ fn log() -> (SimFs, Registers) {
 fn a_start_goes_on_from_the_newest_of_two_and_proves_what_it_did_not_read() {
     let (fs, state) = log();
     let names = ["state/00000000000000000040.state", "state/00000000000000000060.state"];
-    assert_eq!(saved(&fs), names);
+    // A power cut may bring back one that was dropped.
+    assert!(saved(&fs).ends_with(&names.map(str::to_owned)), "{:?}", saved(&fs));
     let (store, recovery) = open(&fs);
     assert_eq!(recovery.saved, Some((names[1].to_owned(), 60)));
     assert_eq!((recovery.receipts, recovery.ignored.len()), (64, 0));
@@ -215,11 +216,10 @@ fn a_log_that_lost_its_end_is_refused() {
     let (fs, _) = log();
     fs.lose("head");
     fs.lose("checkpoint");
-    let last = fs.files().into_iter().rfind(|name| name.ends_with(".seg") && begun(&fs, name)).unwrap();
-    fs.edit(&last, |bytes| bytes.fill(0));
-    let before = last.clone();
+    let later = fs.files().into_iter().filter(|name| name.ends_with(".seg")).skip(1);
+    later.for_each(|name| fs.edit(&name, |bytes| bytes.fill(0)).unwrap());
     let refused = open_with(&fs, options()).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, OpenError::Shorter { held: 60, .. }), "{before}: {refused}");
+    assert!(matches!(refused, OpenError::Shorter { held: 60, .. }), "{refused}");
 }
 
 fn begun(fs: &SimFs, name: &str) -> bool {

@@ -300,7 +300,10 @@ fn mistakes_are_told() {
         ("budgets: [{id: b, unit: usd, over: week, limit: 1, per: [], estimate: 1}]".to_owned(), "CG0208"),
         ("budgets: [{id: b, unit: usd, over: 0s, limit: 1, per: [], estimate: 1}]".to_owned(), "CG0206"),
         ("budgets: [{id: b, unit: usd, over: 500d, limit: 1, per: [], estimate: 1}]".to_owned(), "CG0206"),
-        ("budgets: [{id: b, unit: usd, over: execution, limit: 1, per: [agent], estimate: 1}]".to_owned(), "CG1101"),
+        (
+            "budgets: [{id: b, unit: usd, over: execution, limit: 1, per: [agent], estimate: 1}]".to_owned(),
+            "CG1101",
+        ),
         ("budgets: [{id: any, unit: usd, over: day, limit: 1, per: [], estimate: 1}]".to_owned(), "CG0301"),
         ("budgets: [{id: b, unit: calls, over: day, levels: {agent: 1}}, {id: b/agent, unit: calls, over: day, limit: 1, per: []}]".to_owned(), "CG0301"),
         ("budgets: [{id: b, unit: calls, over: day, limit: 1, per: [], estimate: 1}]".to_owned(), "CG1106"),
