@@ -103,8 +103,8 @@ fn what_is_not_what_was_saved_is_left_aside() {
     type Change = Box<dyn Fn(&SimFs)>;
     let flip = |at: usize| -> Change { Box::new(move |fs| fs.edit(newest, |b| b[at] ^= 1).unwrap()) };
     let cut = |to: usize| -> Change { Box::new(move |fs| fs.edit(newest, |b| b.truncate(to)).unwrap()) };
-    let mut changes: Vec<(Change, &str)> = (0..length).map(|at| (flip(at), "")).collect();
-    changes.extend((0..length).step_by(7).map(|to| (cut(to), "")));
+    let mut changes: Vec<(Change, &str)> = (0..length).step_by(5).map(|at| (flip(at), "")).collect();
+    changes.extend((0..length).step_by(31).map(|to| (cut(to), "")));
     changes.push((
         Box::new(move |fs: &SimFs| {
             let bytes = fs.edit(older, |bytes| bytes.clone()).unwrap();
