@@ -20,7 +20,9 @@ pub(crate) struct Line {
     pub(crate) invariant: bool,
     /// Whether it only monitors; generated rules do not.
     pub(crate) monitors: bool,
-    body: String,
+    /// Its `scope`, `match` and `when`.
+    pub(crate) speaks: String,
+    rest: String,
 }
 
 /// Rules with ids of their own.
@@ -46,8 +48,8 @@ impl Lines {
             let head = format!("version: v1\ninvariants: {}\nrules:\n", line.invariant);
             let file = files.entry(place(at, line).to_owned()).or_insert(head);
             let mode = if line.monitors { ", mode: monitor" } else { "" };
-            let Line { id, decision, body, .. } = line;
-            file.push_str(&format!("  - {{id: {id}, decision: {decision}, {body}{mode}}}\n"));
+            let Line { id, decision, speaks, rest, .. } = line;
+            file.push_str(&format!("  - {{id: {id}, decision: {decision}, {speaks}{rest}{mode}}}\n"));
         }
         files
     }
@@ -146,9 +148,10 @@ fn line() -> impl Strategy<Value = Line> {
                 let matched = join("match", vec![tools, topics, functions, actions, tags, labels]);
                 let matched =
                     matched.or_else(|| scope.is_none().then(|| "match: {tools: ['**']}".to_owned()));
-                let parts = vec![scope, matched, when, priority.map(str::to_owned), rest];
-                let body = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-                Line { id: String::new(), decision, invariant, monitors: false, body }
+                let speaks = [scope, matched, when].into_iter().flatten().collect::<Vec<_>>().join(", ");
+                let rest = [priority.map(str::to_owned), rest].into_iter().flatten();
+                let rest = rest.map(|part| format!(", {part}")).collect();
+                Line { id: String::new(), decision, invariant, monitors: false, speaks, rest }
             },
         )
     })

@@ -4,7 +4,10 @@ use callgate_core::limit::{Amount, Charge, Dimension, Does, Exceed, Rate, Span, 
 use callgate_core::snapshot::Snapshot;
 use callgate_policy::{check, compile};
 
-use crate::support::{bundle, request, snapshot};
+use proptest::prelude::*;
+
+use crate::generate::{CATALOGUE, Line, Lines, asked, lines};
+use crate::support::{ask, bundle, folder, read, request, root, snapshot};
 
 const RULES: &str = "version: v1\nrules: [{id: any, match: {tools: [\"**\"]}, decision: allow}]\n";
 const TOOLS: &str = r#"{"tools":[{"name":"pay","x-callgate":{"cost":{"usd":"0.02"}},
@@ -355,4 +358,78 @@ fn a_request_that_no_limit_speaks_of_looks_at_none() {
     assert_eq!(charged(&snapshot, &pay("{}", "")), [""; 0]);
     let one = r#"{"agent":{"id":"bot"},"tool":{"server":"s","name":"t17"}}"#;
     assert_eq!(charged(&snapshot, one).len(), 1);
+}
+
+/// Every line as a rule that denies, or as a throttle.
+fn as_denials_and_throttles(lines: &Lines) -> [callgate_policy::Bundle; 2] {
+    let (mut denials, mut throttles) =
+        (String::from("version: v1\nrules:\n"), String::from("version: v1\nthrottles:\n"));
+    for Line { id, speaks, .. } in &lines.0 {
+        denials.push_str(&format!("  - {{id: {id}, decision: deny, {speaks}}}\n"));
+        throttles.push_str(&format!("  - {{id: {id}, rate: 1/1m, per: [], {speaks}}}\n"));
+    }
+    [
+        bundle(&[("rules/r.yaml", &denials), ("tools/disk.json", CATALOGUE)]),
+        bundle(&[("rules/a.yaml", RULES), ("limits/l.yaml", &throttles), ("tools/disk.json", CATALOGUE)]),
+    ]
+}
+
+proptest! {
+    /// What restricts is matched cautiously, whether it is a rule or a limit; and the index leaves out none.
+    #[test]
+    fn a_limit_speaks_where_a_denial_would(lines in lines(), asked in asked()) {
+        let [denials, throttles] = as_denials_and_throttles(&lines).map(|bundle| compile(&bundle));
+        let (Ok(denials), Ok(throttles)) = (&denials, &throttles) else {
+            prop_assert_eq!(denials.is_ok(), throttles.is_ok());
+            return Ok(());
+        };
+        let decided = ask(denials, &asked.text());
+        let mut expected: Vec<(String, bool)> = decided
+            .settled
+            .verdicts
+            .iter()
+            .map(|verdict| (verdict.rule.id.to_string(), verdict.error.is_some()))
+            .collect();
+        expected.sort();
+        let mut tagged = request(&asked.text());
+        throttles.catalogue.tag(&mut tagged);
+        let told = |charge: &Charge| (charge.limit.id.to_string(), charge.amount.is_err());
+        let mut found: Vec<(String, bool)> = throttles.charges(&tagged).iter().map(told).collect();
+        found.sort();
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn the_page_and_the_example_are_sound() {
+    let page = read(&root().join("docs/limits.md"));
+    let text = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let page = bundle(&[("rules/r.yaml", RULES), ("limits/l.yaml", text)]);
+    assert!(check(&page).is_empty(), "{}", check(&page));
+    assert_eq!(snapshot(&page).limits().len(), 3);
+    let example = callgate_policy::Bundle::new(folder(&root().join("examples/limits")), Default::default());
+    assert!(check(&example).is_empty(), "{}", check(&example));
+    assert_eq!(snapshot(&example).limits().len(), 7);
+}
+
+/// Every form of `trip` that the page names.
+#[test]
+fn the_pages_trips_are_taken() {
+    let page = read(&root().join("docs/limits.md"));
+    let (_, table) = page.split_once("| breaker: `trip` is one of").unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let trips = rows.filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(trip, _)| trip);
+    let mut found = 0;
+    for trip in trips {
+        let trip = trip.replace("codes: […]", "codes: [DENIED_BY_RULE]");
+        let trip =
+            trip.replace("amount: …", "amount: dec(args.amount)").replace("estimate: …", "estimate: 1");
+        let per = if trip.contains("burn") { "" } else { "per: [agent], " };
+        let text = format!(
+            "budgets: [{{id: refunds/agent, unit: calls, limit: 9, per: [agent], over: day}}]\nbreakers: [{{id: b, {per}trip: {trip}}}]"
+        );
+        assert_eq!(codes(&text), [""; 0], "{trip}");
+        found += 1;
+    }
+    assert_eq!(found, 6);
 }
