@@ -136,7 +136,7 @@ async fn what_an_erased_session_took_is_not_guessed() {
     let world = World::new(73);
     let gate = world.open(Some(&shop(""))).await.expect("opens");
     assert_eq!(pay(&world, &gate).await, 0);
-    world.clock.set(NOW + 29 * HOUR);
+    world.clock.set(NOW + 30 * HOUR);
     ask(&gate, call("shop.pay", &session("late"))).await;
     let key = SessionKey { agent: "bot".into(), session: "s1".into(), tenant: "default".into() };
     gate.erase_session(key, "operator").await.expect("erased");

@@ -4,12 +4,17 @@
 //! Decisions that the snapshot itself had made stand on the levels that were recorded with them. For all
 //! others this fold is read, and it tells nothing of a meter that may lack something.
 
+use std::collections::BTreeMap;
+
 use callgate_core::decide::{Ask, Decided, levels};
 use callgate_core::digest::Digest;
 use callgate_core::facts::Facts;
-use callgate_core::limit::{Amount, Does, Gauge, Span};
+use callgate_core::limit::{Amount, Does, Ended, Gauge, Span};
+use callgate_core::name::fold;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, DecisionDelta, Delta, OutcomeDelta, SessionKey, State};
+use callgate_log::Statement;
+use callgate_log::statement::{Body, Status};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -67,9 +72,8 @@ impl Counted {
         if own {
             self.count(index, effects, now_ms);
         } else if !effects.control {
-            // A denial may be what a breaker counts, so that one tells nothing either.
-            let ran = effects.open_until_ms.is_some() || self.breaks;
-            self.gap_ms = if ran { self.gap_ms.max(Some(now_ms)) } else { self.gap_ms };
+            // It may have run under this snapshot, whatever was decided then.
+            self.gap_ms = self.gap_ms.max(Some(now_ms));
         }
     }
 
@@ -109,6 +113,25 @@ impl Counted {
         let payload = Digest::of(&index.to_be_bytes());
         self.state.apply(index, payload.as_bytes(), &Delta { change, now_ms });
     }
+}
+
+/// How an action ended by its outcome's receipt, and what it cost by folded unit.
+fn ending(payload: &[u8]) -> Option<(Ended, BTreeMap<String, Amount>)> {
+    let statement = Statement::parse(payload).ok()?;
+    let Body::Outcome(outcome) = statement.body() else { return None };
+    let ended = match outcome.status {
+        Status::Succeeded => Ended::Succeeded,
+        Status::Failed | Status::TimedOut | Status::Unknown => Ended::Failed,
+        Status::Cancelled => Ended::Cancelled,
+        Status::NotRun => Ended::NotRun,
+    };
+    let mut spent: BTreeMap<String, Amount> = BTreeMap::new();
+    for (unit, cost) in outcome.cost.iter().flat_map(|costs| costs.iter()) {
+        let cost: Amount = cost.as_str().parse().ok()?;
+        let most = spent.entry(fold(unit)).or_default();
+        *most = cost.max(*most);
+    }
+    Some((ended, spent))
 }
 
 /// A session that is none.

@@ -173,7 +173,7 @@ impl Side {
         now_ms: i64,
     ) {
         if let Some(counted) = &mut self.counted {
-            counted.ended(receipt.index, outcome, now_ms);
+            counted.ended(receipt.index, receipt.payload, outcome, now_ms);
         }
         let Some(past) = &mut self.past else { return };
         match status {

@@ -119,6 +119,8 @@ fn place(source: Option<&String>) -> String {
 
 /// The digest of what a rule means says nothing to a person.
 const MEANING: &str = "meaning";
+/// Nor does the digest of what a limit's meters count.
+const COUNTS: &str = "counts";
 /// The longest value that is shown whole.
 const SHOWN: usize = 200;
 
@@ -128,7 +130,7 @@ fn value(text: &str) -> String {
 }
 
 fn whole(part: &Part, out: &mut Vec<String>) {
-    for (name, text) in part.fields.iter().filter(|(name, _)| **name != MEANING) {
+    for (name, text) in part.fields.iter().filter(|(name, _)| !matches!(**name, MEANING | COUNTS)) {
         out.push(format!("    {name}: {}", value(text)));
     }
 }
@@ -139,6 +141,10 @@ fn field(Field { field, was, now }: &Field, out: &mut Vec<String>) {
             "    its text means something else: what it matches, its condition, or the fields below"
                 .to_owned(),
         );
+        return;
+    }
+    if *field == COUNTS {
+        out.push("    it counts something else: its meters begin at nothing".to_owned());
         return;
     }
     let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "nothing".to_owned(), value);
