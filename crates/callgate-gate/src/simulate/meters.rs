@@ -94,10 +94,25 @@ impl Counted {
         self.push(index, Change::Decision(effects), now_ms);
     }
 
-    /// An action ended, if it is one that this snapshot let run.
-    pub(super) fn ended(&mut self, index: u64, outcome: &OutcomeDelta, now_ms: i64) {
-        let outcome =
-            OutcomeDelta { key: nobody(), observations: Vec::new(), reads: None, ..outcome.clone() };
+    /// An action ended, if it is one that this snapshot let run. Where nothing was limited then, the state
+    /// change does not say how, and the receipt does.
+    pub(super) fn ended(&mut self, index: u64, payload: &[u8], outcome: &OutcomeDelta, now_ms: i64) {
+        let known = match outcome.ended {
+            Some(ended) => Some((ended, outcome.spent.clone())),
+            None => ending(payload),
+        };
+        let Some((ended, spent)) = known else {
+            self.gap_ms = self.gap_ms.max(Some(now_ms));
+            return;
+        };
+        let outcome = OutcomeDelta {
+            ended: Some(ended),
+            key: nobody(),
+            observations: Vec::new(),
+            reads: None,
+            spent,
+            ..outcome.clone()
+        };
         self.push(index, Change::Outcome(outcome), now_ms);
     }
 
