@@ -537,6 +537,71 @@ fn a_level_that_was_not_read_denies() {
     assert_eq!((decided.settled.decision, decided.settled.code), (Decision::Deny, Some(Code::PolicyError)));
 }
 
+#[test]
+fn an_outcome_after_the_release_counts_what_was_reserved() {
+    for (ended, usd, settle, left) in [
+        (Ended::Succeeded, None, Settle::Reported, "2"),
+        (Ended::Failed, None, Settle::Upward, "2"),
+        (Ended::Succeeded, Some("3"), Settle::Reported, "7"),
+        (Ended::Succeeded, Some("3"), Settle::Upward, "2"),
+        (Ended::Succeeded, Some("9"), Settle::Upward, "1"),
+        (Ended::NotRun, None, Settle::Reported, "10"),
+        (Ended::NotRun, None, Settle::Upward, "10"),
+    ] {
+        let budget = Budget { settle, release_ms: Some(1_000), ..budget("10", Span::Day {}) };
+        let mut log = log(vec![limit("spend", &[Dimension::Agent], Does::Budget(budget))]);
+        let (_, index) = log.ask(r#""cost":{"usd":"8"}"#);
+        log.now_ms += 1_001;
+        assert_eq!(log.answer(r#""agent":{"id":"other"}"#), ALLOW, "time passes");
+        assert_eq!(log.state.meters().list("").next().unwrap().1.used(log.now_ms), Amount::ZERO);
+        log.end(index, ended, usd);
+        let more = format!("{left}.000000001");
+        assert_eq!(log.answer(&format!(r#""cost":{{"usd":"{more}"}}"#)), EXCEEDED, "{ended:?} {settle:?}");
+        assert_eq!(log.answer(&format!(r#""cost":{{"usd":"{left}"}}"#)), ALLOW, "{ended:?} {settle:?}");
+    }
+}
+
+#[test]
+fn an_open_breaker_that_is_only_monitored_keeps_no_more_values() {
+    let mut monitored = limit("d", &[], Does::Breaker(breaker(Trip::Distinct, "3")));
+    monitored.mode = Mode::Monitor;
+    let mut log = log(vec![monitored]);
+    for number in 0..200 {
+        assert_eq!(log.answer(&format!(r#""tool":{{"name":"t{number}x"}}"#)), ALLOW);
+    }
+    assert_eq!(log.state.meters().list("").next().unwrap().1.used(NOW).to_string(), "3");
+    assert_eq!(log.state.meters().opened().next().unwrap().1.violations.len(), 32);
+}
+
+/// What is short-lived does not stay, however many there were.
+#[test]
+fn what_counts_no_more_is_forgotten() {
+    let bucket = Rate::Bucket { burst: 2, interval_ns: 500_000_000 };
+    let often = Breaker { window_ms: 500, ..breaker(Trip::Allowed, "9") };
+    let mut log = log(vec![
+        limit("roll", &[Dimension::User], Does::Budget(budget("10", Span::Rolling { ms: 500 }))),
+        limit("bucket", &[Dimension::User], Does::Throttle(Throttle { rate: bucket })),
+        limit("often", &[Dimension::User], Does::Breaker(often)),
+    ]);
+    let asked = log.decide(r#""agent":{"id":"bot","on_behalf_of":"user"}"#).effects;
+    let mut most = 0;
+    for number in 0..100_000u64 {
+        let mut effects = asked.clone();
+        let charged = effects.charged.as_deref_mut().unwrap();
+        let other = |name: &str| name.replace("user=user", &format!("user=u{number}"));
+        charged.takes.iter_mut().for_each(|take| take.meter = other(&take.meter));
+        charged.marks.iter_mut().for_each(|mark| mark.key = other(&mark.key));
+        log.now_ms += 10;
+        let delta = Delta { change: Change::Decision(effects), now_ms: log.now_ms };
+        log.state.apply(number + 1, &[0; 32], &delta);
+        most = most.max(log.state.meters().len());
+    }
+    assert!((3 * 50..=3 * 54).contains(&most), "{most}");
+    log.now_ms += 2_000;
+    assert_eq!(log.answer(""), ALLOW);
+    assert_eq!(log.state.meters().len(), 3);
+}
+
 /// What a reference remembers: everything that ran, when, for whom, and what it cost in the end.
 #[derive(Debug, Default)]
 struct Reference(Vec<(i64, u8, u32)>);

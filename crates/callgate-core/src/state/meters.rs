@@ -26,6 +26,9 @@ pub struct Reserved {
     pub most: Option<Amount>,
     /// Which part or period of it.
     pub part: i64,
+    /// What was given back because no outcome came in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Amount>,
     /// What outcomes do to it.
     pub settle: Settle,
     /// The folded unit that outcomes settle.
@@ -319,6 +322,7 @@ impl Meters {
                 // Beyond its limit it goes where people agreed to it, or where it is only monitored.
                 most: Some(take.limit).filter(|_| !take.over && !take.loose),
                 part,
+                released: None,
                 settle: take.settle,
                 unit: unit.clone(),
             }));
@@ -353,6 +357,17 @@ impl Meters {
     /// Counts one mark, and opens its breaker when that is enough.
     fn mark(&mut self, index: u64, mark: &Mark, has_failed: Option<bool>, at_ms: i64) {
         let name = mark.meter();
+        if let Some(opened) = self.opened.get_mut(&name) {
+            // It was under way when the breaker opened, or the breaker is only monitored. Nothing is counted
+            // until it closes, and then from nothing: what runs on must not fill the memory.
+            if has_failed != Some(false) {
+                opened.violations.push_back(index);
+                if opened.violations.len() > 32 {
+                    opened.violations.pop_front();
+                }
+            }
+            return;
+        }
         let meter = self.meter(&name, mark.gauge);
         match has_failed {
             Some(has_failed) => meter.end(at_ms, has_failed),
@@ -362,16 +377,6 @@ impl Meters {
             meter.note(index);
         }
         self.keep(&name);
-        if let Some(opened) = self.opened.get_mut(&name) {
-            // It was under way when the breaker opened.
-            if has_failed != Some(false) {
-                opened.violations.push_back(index);
-                if opened.violations.len() > 32 {
-                    opened.violations.pop_front();
-                }
-            }
-            return;
-        }
         let Some(meter) = self.meters.get(&name) else { return };
         let trips = match mark.share_bp {
             Some(share) => {
@@ -500,6 +505,7 @@ impl Meters {
             if let Some(meter) = self.meters.get_mut(name) {
                 meter.change(reserved.part, reserved.amount, Amount::ZERO);
             }
+            reserved.released.get_or_insert(reserved.amount);
             reserved.amount = Amount::ZERO;
         }
     }
@@ -518,14 +524,17 @@ impl Meters {
 
 /// What counts of a reservation after the end.
 fn settled(reserved: &Reserved, ended: Ended, spent: &BTreeMap<String, Amount>) -> Amount {
-    let reported = match (spent.get(&reserved.unit), ended) {
-        (Some(spent), _) => *spent,
-        (None, Ended::NotRun) => Amount::ZERO,
+    // An outcome that comes after all is of an action that ran, whatever was given back meanwhile.
+    let estimate = reserved.released.unwrap_or(reserved.amount);
+    let (reported, least) = match (spent.get(&reserved.unit), ended) {
+        (Some(spent), Ended::NotRun) => (*spent, reserved.amount),
+        (Some(spent), _) => (*spent, estimate),
+        (None, Ended::NotRun) => (Amount::ZERO, reserved.amount),
         // What is not said was spent as it was estimated.
-        (None, _) => reserved.amount,
+        (None, _) => (estimate, estimate),
     };
     match reserved.settle {
         Settle::Reported => reported,
-        Settle::Upward => reported.max(reserved.amount),
+        Settle::Upward => reported.max(least),
     }
 }

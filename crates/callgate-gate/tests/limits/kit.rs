@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use callgate_core::state::State;
 use callgate_gate::replay::{Replay, Replayed};
-use callgate_gate::{Bundle, Credential, Decided, Gate, OutcomeError, OutcomeReport, OutcomeStatus};
+use callgate_gate::{Bundle, Credential, Decided, Gate, GateOptions, OutcomeError, OutcomeReport, OutcomeStatus};
 use callgate_store::{Keyring, OsRandom};
 
 use crate::common::{World, bundle};
@@ -13,12 +13,12 @@ use crate::common::{World, bundle};
 const RULES: &str = r#"
 version: v1
 rules:
-  - {id: any, scope: {agents: ["*"]}, match: {tools: ["files.*"]}, decision: allow}
+  - {id: any, scope: {agents: ["*"]}, match: {tools: ["files.*", "shop.*"]}, decision: allow}
   - {id: none, match: {tools: ["files.drop"]}, decision: deny}
   - {id: move, match: {tools: ["files.move"]}, decision: require_approval, approval: {reviewers: ["role:ops"]}}
 "#;
 
-/// Permits `files.*` but for `files.drop`, asks people about `files.move`, and has these limits.
+/// Permits `files.*` and `shop.*` but for `files.drop`, asks people about `files.move`, and has these limits.
 pub(crate) fn policy(limits: &str) -> Bundle {
     with(limits, &[])
 }
@@ -30,10 +30,18 @@ pub(crate) fn with(limits: &str, more: &[(&str, &str)]) -> Bundle {
     bundle(&[&own, more].concat())
 }
 
-/// A call of `files.<tool>` by `agent`; `more` are members of the request.
+/// Opens a gate that saves its state after so many receipts, and whenever it is closed.
+pub(crate) async fn open(world: &World, bundle: Option<&Bundle>, save_every: u64) -> Arc<Gate> {
+    let options = GateOptions { segment_bytes: 4 << 20, save_every, ..GateOptions::default() };
+    let opened = Gate::open(world.fs(), world.clock.clone(), Arc::new(OsRandom), bundle, options).await;
+    opened.expect("opens").gate
+}
+
+/// A call of `tool`, of the server `files` unless it names one, by `agent`; `more` are members of the request.
 pub(crate) fn call(agent: &str, tool: &str, more: &str) -> Vec<u8> {
+    let (server, tool) = tool.split_once('.').unwrap_or(("files", tool));
     let comma = if more.is_empty() { "" } else { "," };
-    format!(r#"{{"agent":{{"id":"{agent}"}},"tool":{{"server":"files","name":"{tool}"}}{comma}{more}}}"#)
+    format!(r#"{{"agent":{{"id":"{agent}"}},"tool":{{"server":"{server}","name":"{tool}"}}{comma}{more}}}"#)
         .into_bytes()
 }
 

@@ -13,4 +13,6 @@
 mod common;
 mod kit;
 mod loss;
+mod model;
 mod races;
+mod reference;

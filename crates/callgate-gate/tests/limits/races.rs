@@ -34,11 +34,11 @@ breakers:
 "#;
 
 const TOOLS: &str = r#"{"tools":[{"name":"refund","inputSchema":{"type":"object","properties":{}}}]}"#;
-const DOGWOOD: &str = r#"@id("three") forbid (principal, action == Action::"files.refund", resource)
-when temporal { count_within(24h, Action::"files.refund"::allowed{}) > 3 };"#;
+const DOGWOOD: &str = r#"@id("three") forbid (principal, action == Action::"shop.refund", resource)
+when temporal { count_within(24h, Action::"shop.refund"::allowed{}) > 3 };"#;
 
 fn policy() -> Bundle {
-    with(LIMITS, &[("tools/files.json", TOOLS), ("policies/p.dogwood", DOGWOOD)])
+    with(LIMITS, &[("tools/shop.json", TOOLS), ("policies/p.dogwood", DOGWOOD)])
 }
 
 async fn decide(gate: &Gate, bytes: Vec<u8>) -> Decided {
@@ -70,7 +70,7 @@ const CONTROLS: [Control; 15] = [
     control("slide", "RATE_EXCEEDED"),
     control("often", "BREAKER_OPEN"),
     control("sum", "BREAKER_OPEN"),
-    control("refund", "DENIED_BY_RULE"),
+    control("shop.refund", "DENIED_BY_RULE"),
     Control { tool: "probe", lost: "BREAKER_OPEN", before: 2 },
     Control { tool: "nonce", lost: "REPLAY_NONCE", before: 0 },
     Control { tool: "move", lost: "APPROVAL_REQUIRED", before: 0 },

@@ -62,9 +62,14 @@ pub(crate) async fn ask(case: &Case) -> Result<Vec<Answer>, String> {
 }
 
 async fn post(address: &str, key: Option<&str>, body: &[u8]) -> (u16, Value) {
+    post_to("/api/v1/decide", address, key, body).await
+}
+
+/// Posts to any path; the status and what was answered.
+pub(crate) async fn post_to(path: &str, address: &str, key: Option<&str>, body: &[u8]) -> (u16, Value) {
     let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     let head = format!(
-        "POST /api/v1/decide HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n{key}\r\n",
         body.len()
     );

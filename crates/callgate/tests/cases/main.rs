@@ -14,6 +14,7 @@
     reason = "tests read their cases and say what they skip"
 )]
 
+mod attacks;
 mod case;
 mod cli;
 mod core;
