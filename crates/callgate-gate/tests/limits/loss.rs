@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use callgate_gate::{Asked, Credential, Gate, OutcomeStatus, Permit};
+use callgate_gate::{Asked, BreakerFilter, Credential, Gate, OutcomeStatus, Permit, ResetRequest};
 use callgate_log::{Body, Statement};
 use callgate_store::sim::Faults;
 
@@ -20,6 +20,7 @@ budgets:
   - {{id: all, match: {{tools: [files.pay]}}, unit: usd, limit: "100", per: [], over: 1h, estimate: "0.01"}}
 breakers:
   - {{id: flaky, match: {{tools: [files.flaky]}}, per: [tool], trip: {{failures: 100%, at_least: 1, within: 1h}}, half_open: {{after: 1m}}}}
+  - {{id: many, per: [agent], match: {{tools: [files.many]}}, trip: {{allowed: 1, within: 1h}}}}
 "#
     )
 }
@@ -34,7 +35,17 @@ struct Client {
     /// Cents by decision of what was reported and answered.
     settled: BTreeMap<u64, i64>,
     reporting: Option<(u64, i64)>,
-    probes: usize,
+    breaker: Breaker,
+}
+
+/// How far the client came with the breaker of `files.many`: what was tried, and what was answered.
+#[derive(Default)]
+enum Breaker {
+    #[default]
+    Closed,
+    Opening,
+    Open,
+    Closing,
 }
 
 impl Client {
@@ -60,7 +71,6 @@ impl Client {
     async fn flaky(&mut self, gate: &Gate, status: OutcomeStatus) -> Option<()> {
         let decided = gate.decide(Asked::Bytes(call("bot", "flaky", "")), Credential::Local).await.ok()?;
         let permit = decided.permit?;
-        self.probes += 1;
         report(gate, permit.receipt(), status, None).await.ok().map(|_| ())
     }
 
@@ -75,7 +85,26 @@ impl Client {
         gate.publish(&policy(&limits(3)), "operator").await.ok()?;
         assert!(self.pay(gate, 100).await?.is_none(), "3.50 do not fit into 3");
         let last = self.pay(gate, 50).await??.receipt();
-        self.settle(gate, last, 75).await
+        self.settle(gate, last, 75).await?;
+        self.breaker = Breaker::Opening;
+        let decided = gate.decide(Asked::Bytes(call("crowd", "many", "")), Credential::Local).await.ok()?;
+        assert!(decided.permit.is_some());
+        self.breaker = Breaker::Open;
+        let open = gate.breakers(&BreakerFilter::default(), &Credential::Local).0.remove(0);
+        let what = ResetRequest { name: open.name.clone(), note: Some("seen".into()), through: open.through };
+        self.breaker = Breaker::Closing;
+        gate.reset_breaker(what, &Credential::Local).await.ok()?;
+        self.breaker = Breaker::Closed;
+        Some(())
+    }
+
+    /// Whether the breaker of `files.many` must be open, if that can be told.
+    fn open(&self) -> Option<bool> {
+        match self.breaker {
+            Breaker::Closed => Some(false),
+            Breaker::Open => Some(true),
+            Breaker::Opening | Breaker::Closing => None,
+        }
     }
 
     /// What must be counted, by the log's own account of what it has.
@@ -172,7 +201,13 @@ async fn a_loss_at_any_moment_neither_leaks_nor_loses_a_unit() {
             let expected = client.counted(&gate);
             unheard += usize::from(expected != client.heard());
             let now = gate.now_ms();
-            let folded = used(&replays(&world, &gate), "spend", now);
+            let state = replays(&world, &gate);
+            let open = |name: &str| name.starts_with("many@");
+            let opened = state.meters().opened().any(|(name, _)| open(name));
+            let (live, _) = gate.breakers(&BreakerFilter::default(), &Credential::Local);
+            assert_eq!(live.iter().any(|view| open(&view.name)), opened);
+            assert!(client.open().is_none_or(|must| opened == must), "{loss:?} at call {at}");
+            let folded = used(&state, "spend", now);
             let folded = folded.get("agent=bot").cloned().unwrap_or_else(|| "0".to_owned());
             let live = told(&gate).await;
             let shown: callgate_core::limit::Amount = usd(expected).parse().expect("an amount");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use callgate_core::limit::Amount;
 use callgate_gate::{
-    ApprovalFilter, Asked, Credential, Decided, Gate, OutcomeStatus, Said, approval_number,
+    ApprovalFilter, Asked, BreakerFilter, Credential, Decided, Gate, LimitFilter, OutcomeStatus, ResetRequest, Said,
+    approval_number,
 };
 use callgate_log::{Body, Statement};
 use callgate_store::{Keyring, OsRandom};
@@ -23,6 +24,8 @@ enum Op {
     Ask(Vec<Call>),
     End { which: usize, end: End, cents: Option<i64>, twice: bool },
     Approve(usize),
+    /// By somebody who has seen all of it, or not the last of it.
+    Reset { which: usize, seen: bool },
     Publish(usize),
     Clock(i64),
     Restart,
@@ -64,6 +67,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => proptest::collection::vec(calls(), 2..7).prop_map(Op::Ask),
         6 => ended.prop_map(|(which, end, cents, twice)| Op::End { which, end, cents, twice }),
         1 => any::<usize>().prop_map(Op::Approve),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, seen)| Op::Reset { which, seen }),
         1 => (0..NUMBERS.len()).prop_map(Op::Publish),
         5 => clock.prop_map(|seconds| Op::Clock(seconds * 1_000)),
         1 => Just(Op::Restart),
@@ -158,11 +162,27 @@ impl Life {
         }
     }
 
+    async fn reset(&mut self, which: usize, seen: bool) {
+        let (open, _) = self.gate.breakers(&BreakerFilter::default(), &Credential::Local);
+        let Some(one) = open.get(which.checked_rem(open.len()).unwrap_or(0)) else { return };
+        let through = if seen { one.through } else { one.through - 1 };
+        let what = ResetRequest { name: one.name.clone(), note: Some("looked at it".into()), through };
+        let agent = Credential::Agent { agent: "bot-0".into(), tenant: "default".into(), team: None };
+        self.gate.reset_breaker(what.clone(), &agent).await.expect_err("an agent");
+        let done = self.gate.reset_breaker(what, &Credential::Local).await;
+        assert_eq!(done.is_ok(), seen, "{done:?}");
+        if seen {
+            let key = one.blocks.split_once('=').expect("a key").1;
+            self.reference.reset(&one.limit, &key.replace("bot-o", "0").replace("bot-l", "1").replace("bot-2", "2"));
+        }
+    }
+
     async fn play(&mut self, op: Op) {
         match op {
             Op::Ask(calls) => self.ask(calls).await,
             Op::End { which, end, cents, twice } => self.end(which, end, cents, twice).await,
             Op::Approve(which) => self.approve(which).await,
+            Op::Reset { which, seen } => self.reset(which, seen).await,
             Op::Publish(number) => {
                 self.numbers = &NUMBERS[number];
                 let bundle = policy(&self.numbers.text());
@@ -186,6 +206,8 @@ impl Life {
     /// What the log says at the end.
     fn verify(&self) -> usize {
         let now = self.now();
+        let live = self.gate.meters(&LimitFilter::default(), &Credential::Local);
+        let live: Vec<_> = live.into_iter().map(|view| (view.name, view.used)).collect();
         self.gate.close();
         let mut permitted = BTreeSet::new();
         for receipt in self.gate.scan() {
@@ -199,6 +221,8 @@ impl Life {
         }
         assert_eq!(permitted, self.permitted, "what may run is what the log has");
         let state = replays(&self.world, &self.gate);
+        let folded = state.meters().list("").map(|(name, meter)| (name.to_owned(), meter.used(now).to_string()));
+        assert_eq!(live, folded.collect::<Vec<_>>(), "the meters are those that the log folds to");
         let keyring = Keyring::open(self.world.fs(), Arc::new(OsRandom)).expect("a key ring");
         flips_nothing_of_its_own(&self.gate, &keyring);
         let found = used(&state, "spend/agent", now);

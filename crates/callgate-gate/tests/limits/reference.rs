@@ -315,7 +315,15 @@ impl Reference {
         }
     }
 
-    /// The breakers that are open, as their meters' ids and keys.
+    /// A person closed a breaker; it counts from nothing.
+    pub(crate) fn reset(&mut self, limit: &str, key: &str) {
+        let found = self.breakers.iter_mut().find(|((id, of), _)| *id == limit && of == key);
+        let (_, breaker) = found.expect("it was open");
+        assert!(breaker.open.take().is_some(), "{limit} of {key} was not open");
+        breaker.marks.clear();
+    }
+
+    /// The limits' ids of the breakers that are open.
     pub(crate) fn open(&self) -> Vec<String> {
         let open = self.breakers.iter().filter(|(_, breaker)| breaker.open.is_some());
         open.map(|((id, _), _)| (*id).to_owned()).collect()
