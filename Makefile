@@ -4,6 +4,7 @@
 #   make test    install what the tests need, and pass them
 #   make lint    formatting, lints, licences
 #   make bench   print figures beside their peers
+#   make prove   break everything around the gate on purpose, and see that nothing runs unallowed
 #   make bench-scale  a log of millions of decisions: memory, speed at its end, restart (minutes, gigabytes)
 #   make conformance  the published suites of the policy languages
 #   make fuzz    each parser and evaluator for a minute
@@ -29,7 +30,7 @@ NODE := $(shell command -v node 2>/dev/null)
 NPM  := $(shell command -v npm 2>/dev/null)
 PY   := $(shell command -v $(PYTHON) 2>/dev/null)
 
-.PHONY: run test lint bench bench-scale conformance fuzz sim ci demo-server interop-env test-rust test-docs test-interop fmt clean
+.PHONY: run test lint bench prove bench-scale conformance fuzz sim ci demo-server interop-env test-rust test-docs test-interop fmt clean
 
 run: demo-server
 	$(CARGO) run --release --quiet --bin callgate -- demo
@@ -92,6 +93,11 @@ conformance:
 # libFuzzer on the stable compiler; TARGETS="cel rego" picks some, SECONDS_EACH=600 runs longer.
 fuzz:
 	CARGO="$(CARGO)" ./fuzz/run.sh
+
+# A sample of it is part of `make test`.
+prove:
+	$(CARGO) run --release --quiet --bin callgate -- prove
+	$(CARGO) run --release --quiet --bin callgate -- prove --self-test
 
 sim:
 	CALLGATE_SIM_SEEDS=$(SEEDS) $(RUN_TESTS) --release --package callgate-store --test simulation

@@ -22,6 +22,17 @@ pub(crate) const SIGN: &str = "sign";
 /// What may run once a day, by a policy about the past.
 pub(crate) const LAST: &str = "last";
 
+/// What a budget has room for once.
+pub(crate) const SPEND: &str = "spend";
+/// What a budget has room for 25 times.
+pub(crate) const SAVE: &str = "save";
+/// How often.
+pub(crate) const SAVINGS: u64 = 25;
+/// What a throttle lets run once an hour.
+pub(crate) const BURST: &str = "burst";
+/// What a breaker lets run once before it opens.
+pub(crate) const TRIP: &str = "trip";
+
 /// When in a case a call was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {

@@ -228,6 +228,12 @@ impl Disk {
         world.names.remove(path).is_some()
     }
 
+    /// Names of the files in a folder.
+    pub(crate) fn files_in(&self, folder: &str) -> Vec<String> {
+        let world = self.world.lock();
+        world.names.keys().filter(|path| parent(path) == folder).cloned().collect()
+    }
+
     /// A call that nothing is half done of.
     fn simple(&self) -> io::Result<()> {
         let (fails, span) = self.world.lock().enter(Kind::Other)?;

@@ -42,6 +42,8 @@ pub(crate) struct Setting {
     pub(crate) manner: Manner,
     /// Whether a proxy stands between point and gate, where there is a wire between them.
     pub(crate) proxied: bool,
+    /// After how many receipts the state is saved beside the log.
+    pub(crate) save_every: u64,
 }
 
 /// A gate and a point in front of it.
@@ -62,8 +64,12 @@ impl Inside {
         round: &Round,
         program: &Path,
     ) -> Result<Result<Self, String>, Trouble> {
-        let options =
-            GateOptions { segment_bytes: SEGMENT, deadline: setting.deadline, ..GateOptions::default() };
+        let options = GateOptions {
+            segment_bytes: SEGMENT,
+            deadline: setting.deadline,
+            save_every: setting.save_every,
+            ..GateOptions::default()
+        };
         let (fs, clock) = (Arc::new(disk.clone()), Arc::clone(&setting.clock));
         let opened = Gate::open(fs, clock, Arc::new(OsRandom), setting.bundle.as_ref(), options).await;
         let gate = match opened {
@@ -122,7 +128,7 @@ impl Inside {
         }
         let (key, clock) = (self.key, Arc::clone(&setting.own_clock));
         let point = HttpPoint::new(address, key, round.ledger()?, clock, setting.patience)?;
-        let client = Arc::new(Client::Http(point.with_manner(setting.manner)));
+        let client = Arc::new(Client::Http(Box::new(point.with_manner(setting.manner))));
         Ok(Self { client, proxy, leave: Some(leave), serving: Some(serving), ..self })
     }
 

@@ -14,7 +14,6 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::call::{AGENT, SERVER};
-use crate::files;
 use crate::points::{Client, HttpPoint, LinePoint, Manner, Point};
 use crate::round::Round;
 use crate::trouble::Trouble;
@@ -57,11 +56,11 @@ impl Outside {
             let Some(address) = ready.map_err(|_| Trouble::new("the gate did not start in time"))? else {
                 return Self::refused(child, said).await;
             };
-            let (key, clock) = (files::public_key(&round.data())?, Arc::new(SystemClock));
+            let (key, clock) = (round.pinned()?, Arc::new(SystemClock));
             let point = HttpPoint::new(address, key, round.ledger()?, clock, how.patience)?;
             return Ok(Ok(Self {
                 child,
-                client: Arc::new(Client::Http(point.with_manner(how.manner))),
+                client: Arc::new(Client::Http(Box::new(point.with_manner(how.manner)))),
                 key,
             }));
         }
@@ -72,7 +71,7 @@ impl Outside {
         if !point.greet(START).await {
             return Self::refused(child, said.await.unwrap_or_default()).await;
         }
-        let key = files::public_key(&round.data())?;
+        let key = round.pinned()?;
         Ok(Ok(Self { child, client: Arc::new(Client::Lines(point)), key }))
     }
 

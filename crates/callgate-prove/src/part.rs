@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, stdin, stdout};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::call::{Call, LAST, PAY, Phase, SIGN, WIPE};
+use crate::call::{BURST, Call, LAST, PAY, Phase, SAVE, SIGN, SPEND, TRIP, WIPE};
 use crate::files;
 use crate::ledger::Ledger;
 use crate::points::{Answer, Embedded};
@@ -53,8 +53,8 @@ fn answer(message: &Value, act: &impl Fn(&str, &Value) -> Value) -> Option<Value
             "serverInfo": {"name": "vault", "version": env!("CARGO_PKG_VERSION")},
         }),
         "tools/list" => {
-            let tools =
-                [PAY, WIPE, SIGN, LAST].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+            let tools = [PAY, WIPE, SIGN, LAST, SPEND, SAVE, BURST, TRIP]
+                .map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             json!({ "tools": tools })
         }
         "tools/call" => {

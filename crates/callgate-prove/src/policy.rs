@@ -30,6 +30,23 @@ forbid (principal, action == Action::"vault.last", resource)
 when temporal { count_within(24h, Action::"vault.last"::allowed{}) > 1 };
 "#;
 
+/// What is there once, by each kind of limit, and a budget of many units.
+const LIMITED: &str = r#"version: v1
+rules:
+  - {id: pay, match: {tools: [vault.pay, vault.spend, vault.save, vault.burst, vault.trip]}, decision: allow}
+  - {id: never, match: {tools: [vault.wipe]}, decision: deny, reason: The vault is never wiped}
+"#;
+
+const LIMITS: &str = r#"version: v1
+budgets:
+  - {id: spend, match: {tools: [vault.spend]}, unit: usd, limit: "1.50", per: [agent], over: day, amount: dec(args.amount)}
+  - {id: save, match: {tools: [vault.save]}, unit: usd, limit: "25.00", per: [agent], over: 24h, amount: dec(args.amount)}
+throttles:
+  - {id: burst, match: {tools: [vault.burst]}, rate: 1/1h, per: [agent]}
+breakers:
+  - {id: trip, match: {tools: [vault.trip]}, per: [agent], trip: {allowed: 1, within: 1h}}
+"#;
+
 fn bundle(files: &[(&str, &str)]) -> Bundle {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     Bundle::new(files, BTreeMap::new())
@@ -43,6 +60,11 @@ pub(crate) fn sound() -> Bundle {
 /// The same, and what may run once a day.
 pub(crate) fn counting() -> Bundle {
     bundle(&[("rules/vault.yaml", RULES), ("tools/vault.json", TOOLS), ("policies/count.dogwood", COUNT)])
+}
+
+/// The same with budgets, a throttle and a breaker.
+pub(crate) fn limited() -> Bundle {
+    bundle(&[("rules/vault.yaml", LIMITED), ("limits/vault.yaml", LIMITS)])
 }
 
 /// Policies that are none, each of which would permit what must never run if any part of it were taken.

@@ -45,6 +45,7 @@ pub(crate) struct Round {
     said: Mutex<BTreeMap<u64, Said>>,
     in_fault: Mutex<BTreeSet<u64>>,
     limits: Mutex<Vec<Limit>>,
+    pinned: Mutex<Option<VerifyingKey>>,
 }
 
 /// How often something must and may have run.
@@ -72,8 +73,8 @@ impl Round {
     /// Begins in a new folder.
     pub(crate) fn new(dir: PathBuf) -> Result<Self, Trouble> {
         files::make_dir(&dir)?;
-        let (tally, said, in_fault, limits) = Default::default();
-        Ok(Self { dir, next: AtomicU64::new(1), tally, said, in_fault, limits })
+        let (tally, said, in_fault, limits, pinned) = Default::default();
+        Ok(Self { dir, next: AtomicU64::new(1), tally, said, in_fault, limits, pinned })
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -154,6 +155,16 @@ impl Round {
     pub(crate) fn feel(&self, times: u64) {
         let mut tally = self.tally.lock();
         tally.felt = tally.felt.saturating_add(times);
+    }
+
+    /// The public key of the gate in the data folder, as it was the first time anybody asked: whatever lies there later is
+    /// not believed.
+    pub(crate) fn pinned(&self) -> Result<VerifyingKey, Trouble> {
+        let mut pinned = self.pinned.lock();
+        match *pinned {
+            Some(key) => Ok(key),
+            None => Ok(*pinned.insert(files::public_key(&self.data())?)),
+        }
     }
 
     /// How often a call must and may run; the last word counts.

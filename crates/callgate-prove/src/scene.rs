@@ -80,8 +80,13 @@ impl Scene {
 
     /// The same for gates that are programs, with the bundle as a folder.
     pub(crate) fn round_outside(&mut self) -> Result<Arc<Round>, Trouble> {
+        self.round_under(&policy::sound())
+    }
+
+    /// The same under another policy.
+    pub(crate) fn round_under(&mut self, bundle: &Bundle) -> Result<Arc<Round>, Trouble> {
         let round = self.round()?;
-        files::write_bundle(&policy::sound(), &round.bundle())?;
+        files::write_bundle(bundle, &round.bundle())?;
         Ok(round)
     }
 
@@ -96,6 +101,7 @@ impl Scene {
             patience: PATIENCE,
             manner: self.manner,
             proxied: false,
+            save_every: 100_000,
         }
     }
 
@@ -204,10 +210,5 @@ impl Scene {
             let _kept = files::remove_dir(round.dir());
         }
         Ok(())
-    }
-
-    /// The policy with a count in it.
-    pub(crate) fn counting(&self) -> Option<Bundle> {
-        Some(policy::counting())
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use callgate_gate::clock::ManualClock;
+use callgate_gate::clock::{Clock, ManualClock, SinceBoot, SteadyClock};
 use callgate_gate::{Asked, Credential};
 
 use crate::audit::Times;
-use crate::call::{Call, PAY, Phase};
+use crate::call::{Call, PAY, Phase, SPEND};
 use crate::disk::Disk;
 use crate::inside::{Inside, Setting};
 use crate::points::{Answer, Client};
+use crate::policy;
 use crate::round::Round;
 use crate::scene::{NOON, Scene};
 use crate::trouble::Trouble;
@@ -23,6 +24,7 @@ const JUMPS: [i64; 3] = [MINUTES, DAY, YEAR];
 pub(super) async fn ahead(scene: &mut Scene) -> Result<(), Trouble> {
     for jump in JUMPS {
         jumps(scene, jump).await?;
+        as_shipped(scene, jump).await?;
     }
     Ok(())
 }
@@ -30,6 +32,7 @@ pub(super) async fn ahead(scene: &mut Scene) -> Result<(), Trouble> {
 pub(super) async fn back(scene: &mut Scene) -> Result<(), Trouble> {
     for jump in JUMPS {
         jumps(scene, jump.saturating_neg()).await?;
+        as_shipped(scene, jump.saturating_neg()).await?;
     }
     Ok(())
 }
@@ -61,6 +64,36 @@ async fn jumps(scene: &mut Scene, jump: i64) -> Result<(), Trouble> {
     again(&round, &gate, &used, "after a restart").await?;
     gate.close().await;
     scene.judge(&round, &disk.after_power_cut(), &key, Times::ByHand).await
+}
+
+/// The clock as the programs have it, which does not follow a jump: a day's budget that is spent stays spent.
+async fn as_shipped(scene: &mut Scene, jump: i64) -> Result<(), Trouble> {
+    let (round, disk) = (scene.round()?, Disk::new());
+    let wall = Arc::new(ManualClock::new(NOON));
+    let steady = Arc::new(SteadyClock::new(Wall(Arc::clone(&wall)), SinceBoot));
+    let bundle = Some(policy::limited());
+    let setting = Setting { bundle, clock: steady.clone(), own_clock: steady, ..scene.setting() };
+    let gate = scene.open(&disk, &setting, &round).await?;
+    scene.control(&round, &gate).await;
+    round.limit_tool(SPEND, 1, 1);
+    let spends = |count: u64| (0..count).map(|_| round.one(SPEND, Phase::Fault)).collect();
+    round.ask(&gate.client, spends(2), 1).await;
+    wall.set(NOON.saturating_add(jump));
+    round.feel(1);
+    round.ask(&gate.client, spends(4), 2).await;
+    wall.set(NOON);
+    round.ask(&gate.client, spends(4), 2).await;
+    let key = gate.close().await;
+    scene.judge(&round, &disk.after_power_cut(), &key, Times::ByHand).await
+}
+
+/// The wall clock, set by hand.
+struct Wall(Arc<ManualClock>);
+
+impl Clock for Wall {
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms()
+    }
 }
 
 /// A call that ran, whose bytes somebody kept.

@@ -98,7 +98,7 @@ pub(super) async fn full(scene: &mut Scene) -> Result<(), Trouble> {
     let gate = scene.open(&disk, &scene.setting(), &round).await?;
     scene.control(&round, &gate).await;
     disk.set(Some(Mishap::Full));
-    let padding = "x".repeat(120_000);
+    let padding = "x".repeat(220_000);
     let mut refused = 0u64;
     // Two segments of 4 MiB are there; each call takes its request twice over, sealed.
     for _ in 0..200u64 {

@@ -4,10 +4,11 @@ use callgate_gate::clock::SystemClock;
 use callgate_log::{SigningKey, VerifyingKey};
 
 use crate::audit::Times;
-use crate::call::Phase;
+use crate::call::{Phase, SPEND};
 use crate::disk::Disk;
 use crate::files;
 use crate::inside::Setting;
+use crate::policy;
 use crate::scene::Scene;
 use crate::trouble::Trouble;
 
@@ -111,9 +112,50 @@ pub(super) async fn missing(scene: &mut Scene) -> Result<(), Trouble> {
     restart(scene, |disk| disk.lose("checkpoint"), true).await
 }
 
+/// What a gate remembers between two lives, beside the log that says the same.
+pub(super) async fn state_damaged(scene: &mut Scene) -> Result<(), Trouble> {
+    let setting = Setting { bundle: Some(policy::limited()), save_every: 6, ..scene.setting() };
+    let flips: Vec<Option<u64>> = scene.sample(10_000, 4, 40).into_iter().map(Some).chain([None]).collect();
+    for flip in flips {
+        let (round, disk) = (scene.round()?, Disk::new());
+        let gate = scene.open(&disk, &setting, &round).await?;
+        round.limit_tool(SPEND, 1, 1);
+        let spent = vec![round.one(SPEND, Phase::Control)];
+        round.ask(&gate.client, spent, 1).await;
+        for _ in 0..3 {
+            scene.control(&round, &gate).await;
+        }
+        let key = gate.close().await;
+        let damaged = disk.copy();
+        let saved = damaged.files_in("state");
+        for path in &saved {
+            damaged.edit(path, |bytes| match flip {
+                Some(share) => flip_at(bytes, share),
+                // Cut off at its beginning.
+                None => bytes.clear(),
+            });
+        }
+        round.feel(u64::from(!saved.is_empty()));
+        let gate = scene.open(&damaged, &setting, &round).await?;
+        let again = (0..3).map(|_| round.one(SPEND, Phase::Fault)).collect();
+        round.ask(&gate.client, again, 3).await;
+        gate.close().await;
+        scene.judge(&round, &damaged.after_power_cut(), &key, Times::Machine).await?;
+    }
+    Ok(())
+}
+
+fn flip_at(bytes: &mut [u8], share: u64) {
+    let length = u64::try_from(bytes.len()).unwrap_or(0);
+    let at = length.saturating_mul(share.saturating_sub(1)).checked_div(10_000).unwrap_or(0);
+    if let Some(byte) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+        *byte ^= 1;
+    }
+}
+
 pub(super) async fn key_missing(scene: &mut Scene) -> Result<(), Trouble> {
     restart(scene, |disk| disk.lose("keys/gate.key"), false).await?;
-    with_programs(scene, |path| files::remove(path)).await
+    with_programs(scene, files::remove).await
 }
 
 pub(super) async fn key_replaced(scene: &mut Scene) -> Result<(), Trouble> {

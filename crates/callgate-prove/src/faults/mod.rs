@@ -98,6 +98,8 @@ faults! {
     LogDamaged = "log-damaged" in log at ALL;
     /// Files of the log, the key ring or the witnesses are gone before a restart.
     LogMissing = "log-missing" in log at ALL;
+    /// Saved states are flipped or cut off before a restart; what was spent stays spent.
+    StateDamaged = "state-damaged" in log at ALL;
     /// The signing key is gone before a restart.
     KeyMissing = "key-missing" in log at ALL;
     /// The signing key is another one before a restart.
@@ -124,6 +126,14 @@ faults! {
     LastNonce = "last-nonce" in race at &[Point::Embedded, Point::Http];
     /// A thousand calls at once on what a policy about the past permits once.
     LastCount = "last-count" in race at ALL;
+    /// A thousand calls at once on the last unit of a budget.
+    LastBudget = "last-budget" in race at ALL;
+    /// A thousand calls at once on the last token of a throttle.
+    LastThrottle = "last-throttle" in race at ALL;
+    /// A thousand calls at once on a breaker that the first of them trips.
+    LastBreaker = "last-breaker" in race at ALL;
+    /// kill -9 on the gate's program again and again while calls spend a budget, and on until nothing is left.
+    BudgetKilled = "budget-killed" in race at ALL;
 }
 
 impl fmt::Display for Fault {
@@ -140,6 +150,7 @@ impl Fault {
     }
 
     /// Plays it on a scene.
+    #[expect(clippy::cognitive_complexity, reason = "one line per fault")]
     pub(crate) async fn play(self, scene: &mut Scene) -> Result<(), Trouble> {
         match self {
             Self::Nothing => program::nothing(scene).await,
@@ -160,6 +171,7 @@ impl Fault {
             Self::CallTruncated => wire::call_truncated(scene).await,
             Self::LogDamaged => log::damaged(scene).await,
             Self::LogMissing => log::missing(scene).await,
+            Self::StateDamaged => log::state_damaged(scene).await,
             Self::KeyMissing => log::key_missing(scene).await,
             Self::KeyReplaced => log::key_replaced(scene).await,
             Self::PolicyBroken => policy::at_start(scene).await,
@@ -173,6 +185,10 @@ impl Fault {
             Self::LastGrant => race::last_grant(scene).await,
             Self::LastNonce => race::last_nonce(scene).await,
             Self::LastCount => race::last_count(scene).await,
+            Self::LastBudget => race::last_budget(scene).await,
+            Self::LastThrottle => race::last_throttle(scene).await,
+            Self::LastBreaker => race::last_breaker(scene).await,
+            Self::BudgetKilled => program::budget_killed(scene).await,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::call::Phase;
+use crate::call::{Phase, SAVE, SAVINGS};
+use crate::policy;
 use crate::scene::Scene;
 use crate::trouble::Trouble;
 
@@ -49,6 +50,35 @@ pub(super) async fn killed(scene: &mut Scene) -> Result<(), Trouble> {
     let gate = scene.start(&round).await?;
     let key = gate.key;
     scene.control_calls(&round, &gate.client).await;
+    gate.stop().await?;
+    scene.judge_on_disk(&round, pinned.as_ref().unwrap_or(&key)).await
+}
+
+/// The same while a budget is spent: over all lives of the gate together it is spent once.
+pub(super) async fn budget_killed(scene: &mut Scene) -> Result<(), Trouble> {
+    let round = scene.round_under(&policy::limited())?;
+    round.limit_tool(SAVE, 1, SAVINGS);
+    let mut pinned = None;
+    for life in 0..scene.pick(2, 6) {
+        let gate = scene.start(&round).await?;
+        pinned.get_or_insert(gate.key);
+        scene.control_calls(&round, &gate.client).await;
+        let (stream, client) = (Arc::clone(&round), Arc::clone(&gate.client));
+        let asking = tokio::spawn(async move {
+            let calls = (0..40).map(|_| stream.one(SAVE, Phase::Fault)).collect();
+            stream.ask(&client, calls, 4).await
+        });
+        tokio::time::sleep(Duration::from_millis(life.saturating_mul(23).saturating_add(10))).await;
+        gate.kill().await?;
+        let _counted = asking.await;
+        round.feel(1);
+    }
+    // What is left may be spent, and no more.
+    let gate = scene.start(&round).await?;
+    let key = gate.key;
+    scene.control_calls(&round, &gate.client).await;
+    let calls = (0..SAVINGS.saturating_mul(2)).map(|_| round.one(SAVE, Phase::Fault)).collect();
+    round.ask(&gate.client, calls, 4).await;
     gate.stop().await?;
     scene.judge_on_disk(&round, pinned.as_ref().unwrap_or(&key)).await
 }

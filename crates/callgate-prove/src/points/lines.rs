@@ -44,8 +44,7 @@ impl LinePoint {
         let reading = tokio::spawn(read(BufReader::new(from), Arc::clone(&waiting)));
         let out: Out = Box::new(to);
         let out = tokio::sync::Mutex::new(Some(out));
-        let client = Self { out, waiting, next: AtomicU64::new(1), patience, reading };
-        client
+        Self { out, waiting, next: AtomicU64::new(1), patience, reading }
     }
 
     /// Introduces itself; whether anybody answered.

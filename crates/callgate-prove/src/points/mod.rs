@@ -61,7 +61,7 @@ pub(crate) enum Client {
     /// Nobody listens.
     None,
     Embedded(Embedded),
-    Http(HttpPoint),
+    Http(Box<HttpPoint>),
     Lines(LinePoint),
 }
 
