@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use callgate_core::decision::Decision;
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// Text that is borrowed where the payload has no escapes in it.
@@ -30,6 +31,8 @@ pub(super) struct Recorded<'a> {
     /// As canonical JSON.
     #[serde(borrow)]
     pub(super) constraints: &'a RawValue,
+    /// What ran unchecked counts as what would have been decided.
+    #[serde(deserialize_with = "decided")]
     pub(super) decision: Decision,
     pub(super) issued_at_ms: i64,
     #[serde(borrow, default)]
@@ -39,13 +42,31 @@ pub(super) struct Recorded<'a> {
     #[serde(borrow)]
     snapshot: Snapshot<'a>,
     #[serde(default)]
-    would: Option<Would>,
+    unchecked: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    would: Option<Would<'a>>,
 }
 
 /// What enforcement of everything would have answered, where that is something else.
 #[derive(Debug, Deserialize)]
-struct Would {
+struct Would<'a> {
+    #[serde(borrow, default)]
+    code: Option<Text<'a>>,
     decision: Decision,
+    #[serde(borrow, default)]
+    matched_rule: Option<Text<'a>>,
+}
+
+/// The word of an action that nobody decided.
+const UNCHECKED: &str = "UNCHECKED";
+
+fn decided<'de, D: Deserializer<'de>>(from: D) -> Result<Decision, D::Error> {
+    let word = Cow::<'de, str>::deserialize(from)?;
+    if word == UNCHECKED {
+        Ok(Decision::Deny)
+    } else {
+        word.parse().map_err(|()| D::Error::custom("no decision"))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,7 +103,14 @@ impl<'a> Recorded<'a> {
     /// Reads the payload of a decision receipt.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, String> {
         let payload: Payload<'a> = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
-        Ok(payload.predicate)
+        let mut recorded = payload.predicate;
+        if recorded.unchecked.is_some()
+            && let Some(would) = recorded.would.take()
+        {
+            (recorded.code, recorded.decision) = (would.code, would.decision);
+            recorded.matched_rule = would.matched_rule;
+        }
+        Ok(recorded)
     }
 
     pub(super) fn agent(&self) -> &str {

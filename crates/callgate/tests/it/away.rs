@@ -271,10 +271,8 @@ fn journal(point: &str) -> [&str; 2] {
 /// Every statement of the log.
 fn statements(dir: &Path) -> Vec<Value> {
     let key = public_key(&dir.join("data")).display().to_string();
-    let said = succeed(
-        dir,
-        &["log", "tail", "--data", "data", "--key", &key, "--limit", "1000", "--format", "json"],
-    );
+    let said =
+        succeed(dir, &["log", "tail", "--data", "data", "--key", &key, "-n", "1000", "--format", "json"]);
     said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -330,6 +328,7 @@ fn a_low_agent_goes_on_within_its_lease_and_all_of_it_is_receipted() {
     assert_eq!(report["decisions"]["UNCHECKED"], 2, "{report}");
     let all = serde_json::to_string(&statements(dir.path())).unwrap();
     assert!(all.contains("unchecked.window") && all.contains("point.leased"), "{all}");
-    let replayed = succeed(dir.path(), &["log", "replay", "--data", "data"]);
+    let key = public_key(&dir.path().join("data")).display().to_string();
+    let replayed = succeed(dir.path(), &["log", "replay", "--data", "data", "--key", &key]);
     assert!(!replayed.contains("differs"), "{replayed}");
 }

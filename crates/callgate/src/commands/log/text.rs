@@ -94,6 +94,12 @@ impl Page {
         if one.mode == Mode::Monitor {
             self.field("mode", "monitor");
         }
+        if let Some(ran) = &one.unchecked {
+            let beyond = ran.exceeded.as_ref().map(|why| format!(", beyond its lease ({})", plain(why)));
+            let point = plain(&ran.point);
+            let at = moment(ran.at_ms.get());
+            self.field("ran", format!("{at} at {point}, lease {}{}", ran.lease, beyond.unwrap_or_default()));
+        }
         if let Some(would) = &one.would {
             let code = would.code.as_ref().map(|code| format!("  {}", plain(code))).unwrap_or_default();
             let rule = would.matched_rule.as_ref().map(|rule| format!("  by `{}`", plain(rule)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use callgate_log::Statement;
-use callgate_log::statement::{Body, Decision, Mode};
+use callgate_log::statement::{Body, Decision, Mode, Would};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -54,7 +54,8 @@ impl Summary {
         if decision.mode == Mode::Monitor {
             add(&mut self.monitored);
         }
-        let Some(would) = decision.would.as_ref().filter(|would| would.decision != decision.decision) else {
+        let watched = |would: &&Would| would.decision != decision.decision && decision.unchecked.is_none();
+        let Some(would) = decision.would.as_ref().filter(watched) else {
             return;
         };
         add(&mut self.changed);

@@ -1,0 +1,359 @@
+//! A gate elsewhere: what is believed of it, what runs without it, and what it hears of that afterwards.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+#![expect(clippy::arithmetic_side_effects, reason = "test arithmetic")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use callgate_core::json::Limits;
+use callgate_core::request::Request;
+use callgate_gate::clock::{Clock as _, ManualClock};
+use callgate_gate::{
+    Answer, AnyGate, Asked, Away, Bundle, Carried, Carrier, Claim, Credential, Decided, Gate, GateOptions,
+    Ground, OutcomeReport, OutcomeStatus, Question, Stopgap,
+};
+use callgate_store::OsRandom;
+use callgate_store::sim::{Faults, SimFs};
+use serde_json::{Value, json};
+
+const RULES: &str = r#"
+version: v1
+rules:
+  - {id: read, match: {tools: [s.read]}, decision: allow_with_constraints, constraints: {max_runtime_ms: 50}}
+  - {id: write, match: {tools: [s.write]}, decision: allow}
+  - {id: drop, match: {tools: [s.drop]}, decision: deny}
+"#;
+const SETTINGS: &str = "version: v1
+tiers: {low: [helper]}
+fail_open: {tiers: [low], max_actions: 3, window: 1h, tools: [s.read, s.drop]}
+";
+const START_MS: i64 = 1_800_000_000_000;
+
+async fn gate(fs: &SimFs, clock: &Arc<ManualClock>) -> Arc<Gate> {
+    let files = [("rules/r.yaml", RULES), ("callgate.yaml", SETTINGS)];
+    let files: BTreeMap<_, _> = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+    let bundle = Bundle::new(files, BTreeMap::new());
+    let clock: Arc<ManualClock> = Arc::clone(clock);
+    let options = GateOptions { segment_bytes: 1 << 20, ..GateOptions::default() };
+    let opened = Gate::open(Arc::new(fs.clone()), clock, Arc::new(OsRandom), Some(&bundle), options).await;
+    opened.unwrap().gate
+}
+
+/// Answers of a gate in this program, changed as the test says.
+struct Link {
+    gate: parking_lot::Mutex<Option<Arc<Gate>>>,
+    change: parking_lot::Mutex<Box<dyn FnMut(&str, Value) -> Option<Value> + Send>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+impl Link {
+    fn new(gate: &Arc<Gate>) -> Arc<Self> {
+        let honest = |_: &str, value| Some(value);
+        Arc::new(Self {
+            gate: parking_lot::Mutex::new(Some(Arc::clone(gate))),
+            change: parking_lot::Mutex::new(Box::new(honest)),
+        })
+    }
+
+    fn lies(&self, how: impl FnMut(&str, Value) -> Option<Value> + Send + 'static) {
+        *self.change.lock() = Box::new(how);
+    }
+
+    fn honest(&self) {
+        self.lies(|_, value| Some(value));
+    }
+
+    fn reach(&self, gate: Option<&Arc<Gate>>) {
+        *self.gate.lock() = gate.cloned();
+    }
+}
+
+impl Carrier for Link {
+    fn ask(&self, question: Question) -> Carried<'_> {
+        Box::pin(async move {
+            let gate = self.gate.lock().clone();
+            let gate = gate.ok_or("nobody is there")?;
+            let body = question.body.unwrap_or_default();
+            let value = match question.path.as_str() {
+                "/api/v1/decide" => {
+                    let decided = gate.decide(Asked::Bytes(body), Credential::Local).await;
+                    serde_json::to_value(decided.map_err(|e| e.to_string())?.reply).unwrap()
+                }
+                "/api/v1/enforcement-points/lease" => {
+                    let lease = gate.lease(serde_json::from_slice(&body).unwrap(), &Credential::Local).await;
+                    serde_json::to_value(lease.map_err(|e| e.to_string())?).unwrap()
+                }
+                "/api/v1/unchecked" => {
+                    let backlog = serde_json::from_slice(&body).unwrap();
+                    let reply = gate.reconcile(backlog, &Credential::Local).await;
+                    serde_json::to_value(reply.map_err(|e| e.to_string())?).unwrap()
+                }
+                _ => json!({"status": "ready"}),
+            };
+            let value = (self.change.lock())(&question.path, value).ok_or("the answer is lost")?;
+            Ok(Answer { status: 200, body: serde_json::to_vec(&value).unwrap() })
+        })
+    }
+}
+
+fn request(tool: &str, n: u64) -> Request {
+    let text = json!({"agent": {"id": "helper"}, "session": {"id": "s1"}, "tool": {"server": "s", "name": tool},
+        "args": {"n": n}, "nonce": format!("nonce-{tool}-{n}"), "ts_ms": START_MS,
+        "pep": {"id": "mcp", "enforces": ["max_runtime_ms"]}});
+    Request::parse(text.to_string().as_bytes(), &Limits::REQUEST).unwrap()
+}
+
+fn away(gate: &Arc<Gate>, link: &Arc<Link>, clock: &Arc<ManualClock>, folder: Option<&SimFs>) -> Arc<Away> {
+    let pinned = gate.verifying_key();
+    let away =
+        Away::new(Arc::clone(link) as Arc<dyn Carrier>, pinned, Arc::clone(clock) as _, Arc::new(OsRandom));
+    let claim = Claim {
+        agent: "helper".into(),
+        enforces: ["max_runtime_ms".to_owned()].into(),
+        point: "mcp-s".into(),
+        tenant: "default".into(),
+    };
+    Arc::new(match folder {
+        None => away,
+        Some(fs) => away.with_stopgap(Stopgap::open(Arc::new(fs.clone()), claim, &pinned).unwrap()),
+    })
+}
+
+async fn ask(away: &Away, request: &Request) -> Result<Decided, String> {
+    let decided = away.decide(Asked::Request(Box::new(request.clone()))).await;
+    decided.map_err(|e| e.to_string())
+}
+
+/// What a change to an answer is called, and the change.
+type Lie = (&'static str, Box<dyn FnMut(&str, Value) -> Option<Value> + Send>);
+
+fn lie(
+    name: &'static str,
+    mut change: impl FnMut(&mut serde_json::Map<String, Value>) + Send + 'static,
+) -> Lie {
+    let all = move |path: &str, mut value: Value| {
+        if path == "/api/v1/decide" {
+            change(value.as_object_mut().unwrap());
+        }
+        Some(value)
+    };
+    (name, Box::new(all))
+}
+
+#[tokio::test]
+async fn law_1_a_permit_comes_only_of_a_receipt_that_answers_this_very_question() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let (here, other) = (gate(&SimFs::new(1), &clock).await, gate(&SimFs::new(2), &clock).await);
+    let link = Link::new(&here);
+    let point = away(&here, &link, &clock, None);
+    let honest = request("read", 1);
+    let decided = ask(&point, &honest).await.unwrap();
+    let replayed = serde_json::to_value(&decided.reply).unwrap();
+    let enforcement = decided.permit.unwrap().redeem(&honest, point.now_ms()).unwrap();
+    assert_eq!(enforcement.max_runtime().map(|span| span.as_millis()), Some(50));
+    let of = |gate: Arc<Gate>, request: Request| async move {
+        let decided = gate.decide(Asked::Request(Box::new(request)), Credential::Local).await.unwrap();
+        serde_json::to_value(decided.reply).unwrap()
+    };
+    let denied = of(Arc::clone(&here), request("drop", 2)).await;
+    let foreign = of(other, request("read", 99)).await;
+    let another = of(Arc::clone(&here), request("write", 99)).await;
+    let take = |from: &Value, keys: &'static [&'static str]| {
+        let from = from.clone();
+        move |reply: &mut serde_json::Map<String, Value>| {
+            for key in keys {
+                reply.insert((*key).to_owned(), from[*key].clone());
+            }
+        }
+    };
+    const PROOF: &[&str] = &["receipt", "proof", "salt"];
+    let drop_key =
+        |key: &'static str| move |reply: &mut serde_json::Map<String, Value>| drop(reply.remove(key));
+    let lies: Vec<Lie> = vec![
+        lie("no receipt", drop_key("receipt")),
+        lie("no proof", drop_key("proof")),
+        lie("no salt", drop_key("salt")),
+        lie("another salt", |reply| drop(reply.insert("salt".into(), "00".repeat(32).into()))),
+        lie("a denial's receipt", take(&denied, PROOF)),
+        lie("another gate's receipt", take(&foreign, PROOF)),
+        lie("another action's receipt", take(&another, PROOF)),
+        lie("the receipt of an earlier question", take(&replayed, PROOF)),
+        lie("a proof of another receipt", take(&another, &["proof"])),
+        lie("a signature changed", |reply| {
+            let text = reply["receipt"]["signatures"][0]["sig"].as_str().unwrap().to_owned();
+            let swapped = if text.starts_with('A') { "B" } else { "A" };
+            reply["receipt"]["signatures"][0]["sig"] = format!("{swapped}{}", &text[1..]).into();
+        }),
+        lie("a payload changed", |reply| reply["receipt"]["payload"] = "e30=".into()),
+    ];
+    for (n, (name, change)) in (100..).zip(lies) {
+        link.lies(change);
+        // The very action that was decided before, or a fresh one: neither runs.
+        for asked in [request("read", n), Request { nonce: Some(format!("n{n}")), ..honest.clone() }] {
+            let refused = ask(&point, &asked).await;
+            assert!(refused.is_err(), "{name}: {refused:?}");
+        }
+    }
+    // What is not signed is not believed, either way.
+    let (_, loosened) = lie("constraints", |reply| drop(reply.insert("constraints".into(), json!({}))));
+    link.lies(loosened);
+    let asked = request("read", 500);
+    let permit = ask(&point, &asked).await.unwrap().permit.unwrap();
+    assert!(permit.redeem(&asked, point.now_ms()).unwrap().max_runtime().is_some());
+    link.honest();
+    let asked = request("read", 501);
+    let permit = ask(&point, &asked).await.unwrap().permit.unwrap();
+    clock.set(START_MS + 3_600_000);
+    assert!(permit.redeem(&asked, point.now_ms()).is_err(), "too old by the local clock");
+}
+
+/// Every `UNCHECKED` receipt's place in its journal, and how many windows there are.
+fn unchecked(gate: &Gate) -> (Vec<u64>, usize) {
+    let all = (0..gate.size()).map(|n| gate.receipt(n, &Credential::Local).unwrap().statement);
+    let all: Vec<Value> = all.map(|it| it["predicate"].clone()).collect();
+    let ran = all.iter().filter(|it| it["decision"] == "UNCHECKED");
+    let windows = all.iter().filter(|it| it["operation"] == "unchecked.window").count();
+    (ran.map(|it| it["unchecked"]["sequence"].as_u64().unwrap()).collect(), windows)
+}
+
+#[tokio::test]
+async fn what_runs_unchecked_is_covered_counted_and_handed_in_once_however_often_an_answer_is_lost() {
+    for lost in 1..8u64 {
+        let clock = Arc::new(ManualClock::new(START_MS));
+        let (disk, folder) = (SimFs::new(1), SimFs::new(2));
+        let mut here = gate(&disk, &clock).await;
+        let link = Link::new(&here);
+        let point = away(&here, &link, &clock, Some(&folder));
+        point.begin().await;
+        link.reach(None);
+        let any = AnyGate::from(Arc::clone(&point));
+        for (n, tool) in [(1, "read"), (2, "drop"), (3, "read")] {
+            let asked = request(tool, n);
+            let permit = ask(&point, &asked).await.unwrap().permit.unwrap();
+            let ground = permit.ground();
+            assert!(matches!(ground, Ground::Unchecked(_)), "{ground:?}");
+            assert!(permit.redeem(&asked, point.now_ms()).is_ok());
+            let report = OutcomeReport::new(ground.number(), OutcomeStatus::Succeeded);
+            any.report(ground, report, &Credential::Local).await.unwrap();
+        }
+        assert!(ask(&point, &request("read", 4)).await.unwrap_err().contains("3 action(s) ran unchecked"));
+        assert!(ask(&point, &request("write", 5)).await.unwrap_err().contains("does not name"));
+        // The gate comes back, and answers are lost: it dies after its commit and begins again.
+        let asked = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&asked);
+        link.lies(move |path, value| {
+            let n = if path.contains("unchecked") { seen.fetch_add(1, Ordering::SeqCst) } else { u64::MAX };
+            (n >= lost).then_some(value)
+        });
+        for _ in 0..lost + 2 {
+            here.close();
+            here = gate(&disk, &clock).await;
+            link.reach(Some(&here));
+            point.tend().await;
+        }
+        assert_eq!(unchecked(&here), (vec![0, 1, 2], 1), "{lost}");
+        let told = point.health();
+        assert_eq!((told.backlog, told.unchecked), (0, 3));
+        // What ran counts against the next lease: there is no room for another one.
+        clock.set(START_MS + 60_000);
+        point.tend().await;
+        link.reach(None);
+        assert!(
+            ask(&point, &request("read", 6)).await.unwrap_err().contains("ran unchecked within the window")
+        );
+        let dropped = (0..here.size()).map(|n| here.receipt(n, &Credential::Local).unwrap().statement);
+        let dropped = dropped.map(|it| it["predicate"].clone()).find(|it| it["unchecked"]["sequence"] == 1);
+        assert_eq!(dropped.unwrap()["would"]["decision"], "DENY");
+    }
+}
+
+#[tokio::test]
+async fn no_record_no_action_whenever_the_power_of_the_point_fails() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let disk = SimFs::new(1);
+    let here = gate(&disk, &clock).await;
+    for crash_at in 1..60 {
+        let (folder, link) = (SimFs::new(crash_at), Link::new(&here));
+        let point = away(&here, &link, &clock, Some(&folder));
+        point.begin().await;
+        link.reach(None);
+        let begun = folder.calls();
+        folder.set_faults(Faults { crash_at: Some(begun + crash_at), ..Faults::default() });
+        let mut ran = 0;
+        for n in 0..5 {
+            let asked = request("read", n);
+            ran += usize::from(ask(&point, &asked).await.is_ok());
+        }
+        drop(point);
+        folder.crash();
+        folder.set_faults(Faults::default());
+        let point = away(&here, &link, &clock, Some(&folder));
+        let known = usize::try_from(point.health().backlog).unwrap();
+        assert!(known >= ran, "{crash_at}: {ran} ran and {known} are known");
+        for n in 10..15 {
+            ran += usize::from(ask(&point, &request("read", n)).await.is_ok());
+        }
+        assert!(ran <= 3, "{crash_at}: {ran}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_gate_cannot_answer_does_not_make_it_absent() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let here = gate(&SimFs::new(1), &clock).await;
+    let (link, folder) = (Link::new(&here), SimFs::new(2));
+    let point = away(&here, &link, &clock, Some(&folder));
+    point.begin().await;
+    link.lies(|path, value| (path != "/api/v1/decide").then_some(value));
+    assert!(ask(&point, &request("read", 1)).await.unwrap_err().contains("the gate is there"));
+    link.lies(|_, _| None);
+    assert!(ask(&point, &request("read", 2)).await.is_ok(), "now it is away");
+}
+
+#[tokio::test]
+async fn a_lease_is_nobodys_to_forge() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let (here, other) = (gate(&SimFs::new(1), &clock).await, gate(&SimFs::new(2), &clock).await);
+    // Another gate's lease, and one that answered an earlier question.
+    let link = Link::new(&other);
+    let point = away(&here, &link, &clock, Some(&SimFs::new(3)));
+    point.begin().await;
+    link.reach(None);
+    assert!(ask(&point, &request("read", 1)).await.is_err());
+    let link = Link::new(&here);
+    let first = Arc::new(parking_lot::Mutex::new(None::<Value>));
+    let kept = Arc::clone(&first);
+    link.lies(move |path, value| {
+        if path.contains("lease") { Some(kept.lock().get_or_insert(value).clone()) } else { Some(value) }
+    });
+    away(&here, &link, &clock, Some(&SimFs::new(4))).begin().await;
+    let point = away(&here, &link, &clock, Some(&SimFs::new(5)));
+    point.begin().await;
+    assert!(point.health().lease_until_ms.is_none(), "{:?}", point.health());
+    link.reach(None);
+    assert!(ask(&point, &request("read", 2)).await.is_err());
+    // Over: the clock goes on, and back before it began.
+    let link = Link::new(&here);
+    let folder = SimFs::new(6);
+    let point = away(&here, &link, &clock, Some(&folder));
+    point.begin().await;
+    link.reach(None);
+    clock.set(START_MS + 25 * 3_600_000);
+    assert!(ask(&point, &request("read", 3)).await.unwrap_err().contains("over"));
+    drop(point);
+    clock.set(START_MS - 3_600_000);
+    let point = away(&here, &link, &clock, Some(&folder));
+    assert!(ask(&point, &request("read", 4)).await.unwrap_err().contains("over"));
+    assert_eq!(clock.now_ms(), START_MS - 3_600_000);
+}
