@@ -289,7 +289,9 @@ async fn no_record_no_action_whenever_the_power_of_the_point_fails() {
         point.begin().await;
         link.reach(None);
         let begun = folder.calls();
-        folder.set_faults(Faults { crash_at: Some(begun + crash_at), ..Faults::default() });
+        let mut faults = Faults::default();
+        faults.crash_at = Some(begun + crash_at);
+        folder.set_faults(faults);
         let mut ran = 0;
         for n in 0..5 {
             let asked = request("read", n);

@@ -72,7 +72,9 @@ fn what_was_acknowledged_survives_a_power_cut_at_every_call() {
     for garble in [false, true] {
         for crash_at in 1..40 {
             let fs = SimFs::new(crash_at);
-            fs.set_faults(Faults { crash_at: Some(crash_at), garble, ..Faults::default() });
+            let mut faults = Faults::default();
+            (faults.crash_at, faults.garble) = (Some(crash_at), garble);
+            fs.set_faults(faults);
             let mut acknowledged = Vec::new();
             if let Ok(mut journal) = Journal::create(&fs, PATH, "x") {
                 for n in 0..6 {
@@ -100,7 +102,9 @@ fn after_a_failed_sync_nothing_more_is_taken() {
     let mut journal = Journal::create(&fs, PATH, "x").unwrap();
     journal.append("{}").unwrap();
     let next = fs.syncs() + 1;
-    fs.set_faults(Faults { fail_sync_at: Some(next), ..Faults::default() });
+    let mut faults = Faults::default();
+    faults.fail_sync_at = Some(next);
+    fs.set_faults(faults);
     assert!(matches!(journal.append("{}"), Err(JournalError::Stopped(_))));
     assert!(matches!(journal.append("{}"), Err(JournalError::Stopped(_))), "a later sync proves nothing");
 }

@@ -55,6 +55,9 @@ pub(crate) enum Silence {
     Refused(String),
 }
 
+/// Who is told of what people should know.
+type Notes = Box<dyn Fn(&str) + Send + Sync>;
+
 /// A gate elsewhere.
 pub struct Away {
     carrier: Arc<dyn Carrier>,
@@ -66,7 +69,7 @@ pub struct Away {
     limits: Limits,
     stopgap: Option<Stopgap>,
     seen: parking_lot::Mutex<keeping::Seen>,
-    notes: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    notes: Option<Notes>,
 }
 
 impl std::fmt::Debug for Away {

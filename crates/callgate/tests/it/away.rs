@@ -185,6 +185,9 @@ fn a_folder_whose_gate_runs_says_how_to_use_it() {
     assert!(refused.err.contains("--gate unix:data/gate.sock --gate-key data/keys/"), "{}", refused.err);
 }
 
+/// What an impostor says to whatever it is asked.
+type Says = Box<dyn Fn() -> Option<Vec<u8>> + Send>;
+
 #[test]
 fn nothing_runs_on_what_an_impostor_says() {
     let dir = place("version: v1\n");
@@ -207,7 +210,7 @@ fn nothing_runs_on_what_an_impostor_says() {
         (recorded, forged.to_string())
     };
     let cut = ok(&recorded)[..400].to_vec();
-    let answers: Vec<(&str, Box<dyn Fn() -> Option<Vec<u8>> + Send>)> = vec![
+    let answers: Vec<(&str, Says)> = vec![
         ("a recorded answer", {
             let it = recorded.clone();
             Box::new(move || Some(ok(&it)))
