@@ -40,7 +40,7 @@ async fn gate(fs: &SimFs, clock: &Arc<ManualClock>) -> Arc<Gate> {
     let files: BTreeMap<_, _> = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
     let bundle = Bundle::new(files, BTreeMap::new());
     let clock: Arc<ManualClock> = Arc::clone(clock);
-    let options = GateOptions { segment_bytes: 1 << 20, ..GateOptions::default() };
+    let options = GateOptions { segment_bytes: 4 << 20, ..GateOptions::default() };
     let opened = Gate::open(Arc::new(fs.clone()), clock, Arc::new(OsRandom), Some(&bundle), options).await;
     opened.unwrap().gate
 }
