@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `hash` is the SHA-256 of the hash before it (at first of the journal's id), `n` in eight bytes, and the body's
-//! bytes: a line cannot be changed, moved or taken out of the middle unseen. A record is durable before
-//! [`Journal::append`] returns. After anything that cannot be read, and after a failed write or sync, nothing more
+//! bytes: a line cannot be changed, moved or taken out of the middle unseen. Spaces fill it up to whole sectors. A
+//! record is durable before [`Journal::append`] returns. After anything that cannot be read, and after a failed write or sync, nothing more
 //! is appended: what is whole can still be handed in, and then another journal begins.
 
 use std::io;
@@ -17,6 +17,9 @@ use crate::fs::{File, Fs, read_all};
 
 /// The longest journal, in bytes.
 pub const MAX_JOURNAL: u64 = 16 << 20;
+
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
 
 /// A journal that is appended to.
 pub struct Journal {
@@ -60,8 +63,16 @@ fn link(last: &Hash, n: u64, body: &[u8]) -> Hash {
     sha256(&[last.as_bytes().as_slice(), &n.to_be_bytes(), body].concat())
 }
 
+/// A record as it stands in the file, padded to whole sectors: no later write touches the sector of a record
+/// that was acknowledged.
 fn line(n: u64, hash: &Hash, body: &str) -> String {
-    format!("{{\"n\":{n},\"hash\":\"{hash}\",\"body\":{body}}}\n", hash = hash.to_hex())
+    let mut line = format!("{{\"n\":{n},\"hash\":\"{hash}\",\"body\":{body}}}", hash = hash.to_hex());
+    let length = line.len().saturating_add(1).next_multiple_of(SECTOR);
+    while line.len().saturating_add(1) < length {
+        line.push(' ');
+    }
+    line.push('\n');
+    line
 }
 
 impl Journal {
@@ -152,7 +163,7 @@ fn whole<'a>(bytes: &'a [u8], n: u64, last: &Hash) -> Option<(&'a str, Hash, &'a
     let (first, rest) = bytes.split_at_checked(end.checked_add(1)?)?;
     let text = std::str::from_utf8(first).ok()?;
     let (_, body) = text.split_once(r#"","body":"#)?;
-    let body = body.strip_suffix("}\n")?;
+    let body = body.strip_suffix('\n')?.trim_end_matches(' ').strip_suffix('}')?;
     let hash = link(last, n, body.as_bytes());
     (line(n, &hash, body) == text).then_some((body, hash, rest))
 }
