@@ -1,6 +1,5 @@
 //! The journal of an enforcement point: what is whole is read back, whatever happened to the file.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
-#![expect(clippy::arithmetic_side_effects, reason = "test arithmetic")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use callgate_store::Fs as _;
 use callgate_store::journal::{Journal, JournalError};
