@@ -117,7 +117,7 @@ fn no_mode_lifts_what_guards_the_gate() {
     let strict = Snapshot { defaults: strict, ..snapshot(Says::default(), Mode::Monitor) };
     assert_eq!(ask(&strict, "", &facts()).settled.code, Some(Code::InvalidRequest));
     let lifted: Vec<Code> = Code::ALL.into_iter().filter(|code| !code.guards_the_gate()).collect();
-    assert_eq!(lifted.first(), Some(&Code::SealedSequence), "guards come before policy");
+    assert_eq!(lifted.first(), Some(&Code::BreakerOpen), "guards come before policy");
 }
 
 /// An action that policies about the past could not remember does not run, monitored or not.

@@ -39,7 +39,8 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Loads the identity, or makes it in a data folder that has no log yet.
+    /// Loads the identity, or makes it in a data folder that has no log yet. The public key is published once
+    /// the log has opened with it: a key that is put beside another's log must not look like that log's.
     ///
     /// # Errors
     /// When the key is missing beside an existing log, is not a key, or the system refuses.
@@ -50,9 +51,7 @@ impl Identity {
             None if has_log(fs) => return Err(unusable("is missing".to_owned())),
             None => create(fs, random)?,
         };
-        let identity = Self::of(key);
-        identity.publish(fs)?;
-        Ok(identity)
+        Ok(Self::of(key))
     }
 
     fn of(key: SigningKey) -> Self {
@@ -111,7 +110,7 @@ impl Identity {
     }
 
     /// Writes the public key beside the log; the same bytes at every start.
-    fn publish(&self, fs: &dyn Fs) -> Result<(), OpenError> {
+    pub(crate) fn publish(&self, fs: &dyn Fs) -> Result<(), OpenError> {
         let pem = self.verifying_key().to_spki_pem().map_err(|e| unusable(e.to_string()))?;
         let path = self.public_key_file();
         if read_text(fs, &path)?.is_some_and(|found| *found == pem) {

@@ -225,7 +225,7 @@ async fn no_permit_has_its_place_after_the_stop() {
                     let bytes = bytes.replace(r#""id":"bot""#, &format!(r#""id":"{id}""#));
                     let decided = ask(&gate, bytes.into_bytes()).await;
                     if let Some(permit) = decided.permit {
-                        allowed.push(permit.receipt());
+                        allowed.push(permit.ground().number());
                     }
                 }
                 allowed
@@ -317,7 +317,7 @@ async fn beat(gate: &Gate, receipt: u64) -> callgate_gate::Progress {
 #[tokio::test]
 async fn a_running_action_hears_of_a_stop_and_the_log_says_so_once() {
     let (world, gate) = open(907).await;
-    let receipt = ask(&gate, call("read", "")).await.permit.expect("allowed").receipt();
+    let receipt = ask(&gate, call("read", "")).await.permit.expect("allowed").ground().number();
     let size = gate.size();
     for _ in 0..10 {
         let progress = beat(&gate, receipt).await;
@@ -367,7 +367,7 @@ async fn a_running_action_hears_of_a_stop_and_the_log_says_so_once() {
 #[tokio::test]
 async fn a_running_action_hears_that_its_time_is_over() {
     let (world, gate) = open(908).await;
-    let receipt = ask(&gate, call("write", "")).await.permit.expect("allowed").receipt();
+    let receipt = ask(&gate, call("write", "")).await.permit.expect("allowed").ground().number();
     assert_eq!(beat(&gate, receipt).await.next_ms, Some(5000), "no later than its time is over");
     world.clock.set(common::NOW + 4_000);
     assert_eq!(beat(&gate, receipt).await.next_ms, Some(1001));
@@ -387,7 +387,7 @@ async fn a_heartbeat_without_a_right_to_it_is_refused() {
         team: None,
     };
     let decided = gate.decide(Asked::Bytes(call("read", "")), key("bot", "default")).await.expect("decided");
-    let receipt = decided.permit.expect("allowed").receipt();
+    let receipt = decided.permit.expect("allowed").ground().number();
     let denied = ask(&gate, call("drop", "")).await.reply.receipt_index.expect("a receipt");
     let beat = async |receipt: u64, who: Credential| gate.progress(&ProgressReport::new(receipt), &who).await;
     assert!(beat(receipt, key("bot", "default")).await.expect("an answer").goes_on);

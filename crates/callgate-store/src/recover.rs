@@ -199,7 +199,7 @@ impl<S: Fold> Replay<'_, S> {
         let later = fs.open(&segment_path(number.saturating_add(1))).is_ok_and(|f| begun(f.as_ref()));
         let length = end.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let reader = SegmentReader::part(number, end, &bytes);
-        self.groups(number, &path, reader, Span { from: end, length, later })
+        self.groups(number, &path, reader, &Span { from: end, length, later })
     }
 
     fn segment(&mut self, fs: &dyn Fs, number: u64) -> Result<(), OpenError> {
@@ -232,7 +232,7 @@ impl<S: Fold> Replay<'_, S> {
                 self.fits(&path, &header, length)?;
                 // A header without a group is the rest of an interrupted first write and goes with it.
                 let span = Span { from: 0, length, later };
-                self.groups(number, &path, SegmentReader::new(number, &bytes), span)
+                self.groups(number, &path, SegmentReader::new(number, &bytes), &span)
             }
             Ok(None) => self.headless(number, &path, &bytes, None),
             // Damaged in the write of the segment's first group, or later: see `headless`.
@@ -303,9 +303,9 @@ impl<S: Fold> Replay<'_, S> {
         number: u64,
         path: &str,
         mut reader: SegmentReader<'_>,
-        span: Span,
+        span: &Span,
     ) -> Result<(), OpenError> {
-        let Span { mut from, length, later } = span;
+        let Span { mut from, length, later } = *span;
         let (to, damaged) = loop {
             match reader.step() {
                 Step::Group(group) => {

@@ -83,6 +83,9 @@ pub struct OpenBreaker {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitFacts {
+    /// Hides the values that a breaker tells apart from whoever reads the log without its key ring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<Digest>,
     /// The breakers that are open for whoever asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<OpenBreaker>,
@@ -138,6 +141,7 @@ pub(crate) struct Limited {
     probes: Vec<String>,
     charges: Vec<Charge>,
     epoch: u64,
+    blind: Option<Digest>,
 }
 
 /// What `charges` and the breakers that are open make of the request.
@@ -149,7 +153,7 @@ pub(crate) fn judge(
 ) -> Limited {
     let nothing = LimitFacts::default();
     let facts = facts.unwrap_or(&nothing);
-    let mut limited = Limited { epoch: facts.epoch, ..Limited::default() };
+    let mut limited = Limited { epoch: facts.epoch, blind: facts.blind, ..Limited::default() };
     for breaker in &facts.breakers {
         if breaker.probe {
             limited.probes.push(breaker.meter.clone());
@@ -307,7 +311,8 @@ impl Limited {
                 Trip::Failed { .. } => &mut charged.watches,
                 _ => &mut charged.marks,
             };
-            into.extend(marks(limit, breaker, *amount, *name, request));
+            let name = name.map(|name| hidden(self.blind.as_ref(), &name));
+            into.extend(marks(limit, breaker, *amount, name, request));
         }
         if permits {
             (charged.takes, charged.probes) = (self.takes, self.probes);
@@ -325,6 +330,16 @@ fn counts(wanted: &[Code], codes: &[Code]) -> bool {
         return false;
     }
     if wanted.is_empty() { !codes.is_empty() } else { codes.iter().any(|code| wanted.contains(code)) }
+}
+
+/// A value's name in the log: without the secret nobody can guess the value from it.
+fn hidden(blind: Option<&Digest>, name: &Digest) -> Digest {
+    let Some(blind) = blind else { return *name };
+    let mut bytes = Vec::with_capacity(72);
+    bytes.extend_from_slice(blind.as_bytes());
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(b"distinct");
+    Digest::of(&bytes)
 }
 
 fn marks(

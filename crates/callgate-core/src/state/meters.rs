@@ -166,7 +166,7 @@ impl Meters {
             asks.unwrap_or_default().iter().map(|ask| self.read(ask, now_ms)).collect();
         levels.sort_by(|a, b| a.ask().cmp(&b.ask()));
         levels.dedup();
-        Some(LimitFacts { breakers, epoch: self.epoch, levels })
+        Some(LimitFacts { blind: None, breakers, epoch: self.epoch, levels })
     }
 
     fn read(&self, ask: &Ask, now_ms: i64) -> Reading {

@@ -325,10 +325,6 @@ impl State {
         match &delta.change {
             Change::Decision(decision) => {
                 self.apply_decision(index, payload_sha256, decision, delta.now_ms);
-                if let (Some(unchecked), Some(key)) = (&decision.unchecked, &decision.key) {
-                    let point = point_of(key, &unchecked.point);
-                    self.unchecked.apply_action(index, delta.now_ms, &point, unchecked);
-                }
                 self.approvals.apply_decision(index, decision, delta.now_ms);
             }
             Change::Outcome(outcome) => self.apply_outcome(index, payload_sha256, outcome),
@@ -377,13 +373,11 @@ impl State {
             Change::Delivered { endpoint, through } => {
                 self.delivered.insert(endpoint.clone(), *through);
             }
-            Change::ApprovalVoted(vote) => self.approvals.apply_vote(index, vote, delta.now_ms),
-            Change::ApprovalDelegated(delegation) => self.approvals.apply_delegation(delegation),
-            Change::ApprovalCommented(comment) => {
-                self.approvals.apply_comment(index, comment, delta.now_ms);
-            }
-            Change::ApprovalExpired { approval } => self.approvals.apply_expired(*approval, delta.now_ms),
-            Change::StandingRevoked(end) => self.approvals.apply_revoked(end, delta.now_ms),
+            Change::ApprovalVoted(_)
+            | Change::ApprovalDelegated(_)
+            | Change::ApprovalCommented(_)
+            | Change::ApprovalExpired { .. }
+            | Change::StandingRevoked(_) => self.apply_approval(index, &delta.change, delta.now_ms),
             Change::ActionSpent { decision, spent } => {
                 if let Some(open) = self.open.get_mut(decision) {
                     self.meters.raise(&mut open.expected, spent);
@@ -402,6 +396,18 @@ impl State {
                 }
             }
             Change::Noted {} => {}
+        }
+    }
+
+    /// What people say of approvals; any other change is none of theirs.
+    fn apply_approval(&mut self, index: u64, change: &Change, now_ms: i64) {
+        match change {
+            Change::ApprovalVoted(vote) => self.approvals.apply_vote(index, vote, now_ms),
+            Change::ApprovalDelegated(delegation) => self.approvals.apply_delegation(delegation),
+            Change::ApprovalCommented(comment) => self.approvals.apply_comment(index, comment, now_ms),
+            Change::ApprovalExpired { approval } => self.approvals.apply_expired(*approval, now_ms),
+            Change::StandingRevoked(end) => self.approvals.apply_revoked(end, now_ms),
+            _ => {}
         }
     }
 
@@ -433,6 +439,9 @@ impl State {
             self.sessions.give_slot(key, slot);
         }
         self.sessions.extend(key, payload_sha256, delta.advance.as_ref());
+        if let Some(unchecked) = &delta.unchecked {
+            self.unchecked.apply_action(index, now_ms, &point_of(key, &unchecked.point), unchecked);
+        }
         if let Some(nonce) = &delta.nonce {
             let name = nonce_name(key, &nonce.value);
             self.nonces.insert(name);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use callgate_core::state::State;
 use callgate_gate::replay::{Replay, Replayed};
-use callgate_gate::{Bundle, Credential, Decided, Gate, GateOptions, OutcomeError, OutcomeReport, OutcomeStatus};
+use callgate_gate::{
+    Bundle, Credential, Decided, Gate, GateOptions, OutcomeError, OutcomeReport, OutcomeStatus,
+};
 use callgate_store::{Keyring, OsRandom};
 
 use crate::common::{World, bundle};

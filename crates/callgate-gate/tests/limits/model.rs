@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use callgate_core::limit::Amount;
 use callgate_gate::{
-    ApprovalFilter, Asked, BreakerFilter, Credential, Decided, Gate, LimitFilter, OutcomeStatus, ResetRequest, Said,
-    approval_number,
+    ApprovalFilter, Asked, BreakerFilter, Credential, Decided, Gate, LimitFilter, OutcomeStatus,
+    ResetRequest, Said, approval_number,
 };
 use callgate_log::{Body, Statement};
 use callgate_store::{Keyring, OsRandom};
@@ -22,10 +22,18 @@ use crate::reference::{Call, End, NUMBERS, Numbers, Reference};
 enum Op {
     /// All at once.
     Ask(Vec<Call>),
-    End { which: usize, end: End, cents: Option<i64>, twice: bool },
+    End {
+        which: usize,
+        end: End,
+        cents: Option<i64>,
+        twice: bool,
+    },
     Approve(usize),
     /// By somebody who has seen all of it, or not the last of it.
-    Reset { which: usize, seen: bool },
+    Reset {
+        which: usize,
+        seen: bool,
+    },
     Publish(usize),
     Clock(i64),
     Restart,
@@ -134,7 +142,9 @@ impl Life {
 
     async fn end(&mut self, which: usize, end: End, cents: Option<i64>, twice: bool) {
         let running = self.reference.running();
-        let Some(receipt) = running.get(which.checked_rem(running.len()).unwrap_or(0)).copied() else { return };
+        let Some(receipt) = running.get(which.checked_rem(running.len()).unwrap_or(0)).copied() else {
+            return;
+        };
         let status = match end {
             End::Succeeded => OutcomeStatus::Succeeded,
             End::Failed => OutcomeStatus::Failed,
@@ -146,7 +156,7 @@ impl Life {
         assert!(self.reference.expects(receipt, now).is_none_or(|expected| taken == expected), "{receipt}");
         if taken {
             self.reference.ended(receipt, end, cents, now);
-                if twice {
+            if twice {
                 report(&self.gate, receipt, OutcomeStatus::NotRun, Some(0)).await.expect_err("it came");
             }
         }
@@ -173,7 +183,8 @@ impl Life {
         assert_eq!(done.is_ok(), seen, "{done:?}");
         if seen {
             let key = one.blocks.split_once('=').expect("a key").1;
-            self.reference.reset(&one.limit, &key.replace("bot-o", "0").replace("bot-l", "1").replace("bot-2", "2"));
+            self.reference
+                .reset(&one.limit, &key.replace("bot-o", "0").replace("bot-l", "1").replace("bot-2", "2"));
         }
     }
 
@@ -221,17 +232,20 @@ impl Life {
         }
         assert_eq!(permitted, self.permitted, "what may run is what the log has");
         let state = replays(&self.world, &self.gate);
-        let folded = state.meters().list("").map(|(name, meter)| (name.to_owned(), meter.used(now).to_string()));
+        let folded =
+            state.meters().list("").map(|(name, meter)| (name.to_owned(), meter.used(now).to_string()));
         assert_eq!(live, folded.collect::<Vec<_>>(), "the meters are those that the log folds to");
         let keyring = Keyring::open(self.world.fs(), Arc::new(OsRandom)).expect("a key ring");
         flips_nothing_of_its_own(&self.gate, &keyring);
         let found = used(&state, "spend/agent", now);
         for agent in 0..3u8 {
             let spent: Amount = usd(self.reference.spent(agent, now)).parse().expect("an amount");
-            let found = found.get(&format!("agent=bot-{agent}").replace("bot-0", "bot-o").replace("bot-1", "bot-l"));
+            let found =
+                found.get(&format!("agent=bot-{agent}").replace("bot-0", "bot-o").replace("bot-1", "bot-l"));
             assert_eq!(found.cloned().unwrap_or_else(|| "0".to_owned()), spent.to_string(), "{agent}");
         }
-        let mut open: Vec<String> = state.meters().opened().map(|(_, opened)| opened.id().to_owned()).collect();
+        let mut open: Vec<String> =
+            state.meters().opened().map(|(_, opened)| opened.id().to_owned()).collect();
         open.sort();
         assert_eq!(open, self.reference.open());
         permitted.len()
@@ -277,10 +291,20 @@ fn long_lives_reach_every_control() {
         });
     }
     let reached: String = reached.into_iter().collect();
-    for wanted in
-        ["BUDGET_EXCEEDED", "RATE_EXCEEDED", "BREAKER_OPEN", "REPLAY_NONCE", "spend/agent", "spend/team", "roll",
-         "often", "denied", "failing", "bucket", "slide"]
-    {
+    for wanted in [
+        "BUDGET_EXCEEDED",
+        "RATE_EXCEEDED",
+        "BREAKER_OPEN",
+        "REPLAY_NONCE",
+        "spend/agent",
+        "spend/team",
+        "roll",
+        "often",
+        "denied",
+        "failing",
+        "bucket",
+        "slide",
+    ] {
         assert!(reached.contains(wanted), "{wanted} was never reached in {ran} actions");
     }
 }

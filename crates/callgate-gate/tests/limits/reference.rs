@@ -77,9 +77,9 @@ impl Call {
     pub(crate) fn bytes(&self, now_ms: i64) -> Vec<u8> {
         let Self { agent, tool, session, .. } = self;
         let chain = if self.chained { r#","chain":["bot-0"]"# } else { "" };
-        let cost = self.cents.map_or_else(String::new, |cents| {
-            format!(r#","cost":{{"usd":"{}"}}"#, crate::kit::usd(cents))
-        });
+        let cost = self
+            .cents
+            .map_or_else(String::new, |cents| format!(r#","cost":{{"usd":"{}"}}"#, crate::kit::usd(cents)));
         let session =
             if *session == 0 { String::new() } else { format!(r#","session":{{"id":"s{session}"}}"#) };
         let nonce =
@@ -299,7 +299,8 @@ impl Reference {
         for name in &running.probes {
             let needed = if name.0 == "failing" { 2 } else { 1 };
             let breaker = self.breakers.entry(name.clone()).or_default();
-            let Some(open) = breaker.open.as_mut().filter(|open| open.probing.is_some_and(|it| it.0 == receipt))
+            let Some(open) =
+                breaker.open.as_mut().filter(|open| open.probing.is_some_and(|it| it.0 == receipt))
             else {
                 continue;
             };
