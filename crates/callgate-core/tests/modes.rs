@@ -10,7 +10,7 @@ use callgate_core::contract::{Contract, rule_of};
 use callgate_core::decide::{Ask, Decided, decide};
 use callgate_core::decision::{Code, Decision, Mode, Source};
 use callgate_core::digest::Digest;
-use callgate_core::facts::{Credential, Facts};
+use callgate_core::facts::{Credential, Facts, StoppedBy};
 use callgate_core::history::{HistoryFacts, Measure, Monitor, Observation, Occurrence};
 use callgate_core::json::Limits;
 use callgate_core::module::{Evaluation, Module};
@@ -105,6 +105,11 @@ fn no_mode_lifts_what_guards_the_gate() {
         ("", monitored(person), Code::InvalidRequest),
         (r#","ts_ms":1"#, facts(), Code::StaleTimestamp),
         (r#","ts_ms":1700000000000,"nonce":"n""#, Facts { nonce_used: true, ..facts() }, Code::ReplayNonce),
+        (
+            "",
+            Facts { stopped: Some(StoppedBy { id: 3, scope: "everything".into() }), ..facts() },
+            Code::AgentKilled,
+        ),
     ];
     for (extra, facts, code) in cases {
         let settled = ask(&all, extra, &facts).settled;

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::Credential;
 use crate::control;
-use crate::error::ControlError;
+use crate::error::{ControlError, Unavailable};
 use crate::gate::Gate;
-use crate::release::checked_note;
+use crate::release::{GATE, checked_note};
 use crate::stops::{PAUSE, home, patience};
 
 /// The most in one answer.
@@ -217,6 +217,44 @@ impl Gate {
                 Err(busy) if busy.retryable && Instant::now() < until => tokio::time::sleep(PAUSE).await,
                 Err(unavailable) => return Err(unavailable.into()),
             }
+        }
+    }
+
+    /// Writes down the breakers that opened, so that whoever listens to the log hears of it, and tells who minds
+    /// actions that run. Gives how many there were.
+    ///
+    /// # Errors
+    /// When that cannot be recorded; the breakers are open all the same.
+    pub async fn announce_breakers(&self) -> Result<usize, Unavailable> {
+        let silent: Vec<BreakerView> = self.store.state(|state| {
+            state.0.meters().unannounced().map(|(name, opened)| BreakerView::of(name, opened)).collect()
+        });
+        if silent.is_empty() {
+            return Ok(0);
+        }
+        self.halts_move();
+        for breaker in &silent {
+            let details = [
+                ("blocks", breaker.blocks.clone()),
+                ("breaker", breaker.name.clone()),
+                ("limit", breaker.limit.clone()),
+                ("receipt", breaker.receipt_index.to_string()),
+                ("violations", breaker.violations.len().to_string()),
+            ];
+            let change = Change::BreakerOpened { meter: breaker.name.clone() };
+            self.note("breaker.open", GATE, &details, change, Vec::new()).await?;
+        }
+        Ok(silent.len())
+    }
+
+    /// Announces what a receipt may have opened, beside whoever waits for its answer.
+    pub(crate) fn watch_breakers(&self) {
+        let silent = self.store.state(|state| state.0.meters().unannounced().next().is_some());
+        if let (true, Some(gate)) = (silent, self.shared()) {
+            tokio::spawn(async move {
+                // What somebody else announces first is announced; what cannot be written now is tried again.
+                let _tried_again = gate.announce_breakers().await;
+            });
         }
     }
 

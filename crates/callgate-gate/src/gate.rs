@@ -334,6 +334,9 @@ impl Gate {
                     if attempt.decided.effects.tried.is_some() {
                         self.watch_drift();
                     }
+                    if attempt.decided.effects.charged.is_some() {
+                        self.watch_breakers();
+                    }
                     if attempt.decided.effects.approval.is_some() {
                         self.approvals_move();
                     }

@@ -121,6 +121,7 @@ impl Gate {
             let statement = self.outcome_statement(&report, &closing, &delta_bytes)?;
             match self.commit_delta(&statement, delta, delta_bytes, Vec::new()).await {
                 Ok((signed, durable)) => {
+                    self.watch_breakers();
                     let (receipt, proof) = self.evidence(&signed, &durable)?;
                     return Ok(OutcomeReply { receipt_index: durable.index, receipt, proof });
                 }

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use callgate_core::decimal::Decimal;
-use callgate_core::name::Name;
+use callgate_core::limit::Amount;
+use callgate_core::name::{Name, fold};
 use callgate_core::progress::{Halt, Trouble, trouble_of};
+use callgate_core::state::meters::Reserved;
 use callgate_core::state::{Change, OpenAction};
 use serde::{Deserialize, Serialize};
 
@@ -23,13 +25,13 @@ const MAX_UNITS: usize = 64;
 use crate::release::GATE;
 
 /// What an enforcement point says of an action that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgressReport {
     /// The allow's receipt.
     pub receipt_index: u64,
     /// What it has cost so far, by unit, decimals in strings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cost: BTreeMap<String, Decimal>,
 }
 
@@ -80,6 +82,7 @@ impl Gate {
             return Err(Unavailable::for_good(failure).into());
         }
         let decision = report.receipt_index;
+        self.spend(report, credential).await?;
         let (open, now_ms, trouble) = self.open_now(decision).ok_or(ProgressError::NotOpen(decision))?;
         if !is_theirs(&open, credential) {
             return Err(ProgressError::NotYours(decision));
@@ -107,6 +110,34 @@ impl Gate {
             let open = state.0.open_action(decision)?;
             Some((open.clone(), now_ms, trouble_of(&state.0, open, now_ms)))
         })
+    }
+
+    /// Raises what is reserved for an action that says it has spent more.
+    async fn spend(&self, report: &ProgressReport, credential: &Credential) -> Result<(), ProgressError> {
+        if report.cost.is_empty() {
+            return Ok(());
+        }
+        let decision = report.receipt_index;
+        let spent = amounts(&report.cost)?;
+        let open = self.open_now(decision).map(|(open, ..)| open).ok_or(ProgressError::NotOpen(decision))?;
+        if !is_theirs(&open, credential) {
+            return Err(ProgressError::NotYours(decision));
+        }
+        let more = |it: &Reserved| spent.get(&it.unit).is_some_and(|spent| *spent > it.amount);
+        if !open.expected.reserved.iter().any(more) {
+            return Ok(());
+        }
+        let mut details = vec![
+            ("agent", open.key.agent.clone()),
+            ("decision", decision.to_string()),
+            ("tenant", open.key.tenant.clone()),
+        ];
+        details.extend(open.key.is_chained().then(|| ("session", open.key.session.clone())));
+        let change = Change::ActionSpent { decision, spent };
+        self.note("action.spend", GATE, &details, change, Vec::new()).await?;
+        // What others run may be over its budget now.
+        self.halts_move();
+        Ok(())
     }
 
     async fn note_stopped(
@@ -143,6 +174,18 @@ fn go_on(open: &OpenAction, now_ms: i64) -> Progress {
     let left = open.running.max_runtime_ms.map(|most| most.saturating_sub(ran).saturating_add(1));
     let next_ms = left.map_or(NEXT_MS, |left| left.min(NEXT_MS));
     Progress { goes_on: true, code: None, next_ms: Some(next_ms), reason: None }
+}
+
+/// By folded unit, the most of what looks alike, as outcomes count it.
+fn amounts(cost: &BTreeMap<String, Decimal>) -> Result<BTreeMap<String, Amount>, ProgressError> {
+    let mut all: BTreeMap<String, Amount> = BTreeMap::new();
+    for (unit, amount) in cost {
+        let amount = Amount::from_decimal(*amount);
+        let amount = amount.map_err(|e| ProgressError::Invalid(format!("`cost.{unit}`: {e}")))?;
+        let known = all.entry(fold(unit)).or_default();
+        *known = amount.max(*known);
+    }
+    Ok(all)
 }
 
 fn check_cost(cost: &BTreeMap<String, Decimal>) -> Result<(), ProgressError> {

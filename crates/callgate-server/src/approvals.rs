@@ -1,6 +1,7 @@
 //! Approvals over HTTP: what waits for people, and what they say. Must never tell an approval of somebody else
 //! from one that is not there.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,21 @@ fn asked(query: Option<&str>, known: &[&str]) -> Result<Asked, Problem> {
         }
     }
     Ok(asked)
+}
+
+/// The parameters of a query, those in `known` and each once at most.
+pub(crate) fn parameters(query: Option<&str>, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
+    let mut all = BTreeMap::new();
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value =
+            decoded(value).ok_or_else(|| bad_query(format!("`{name}` is not percent-encoded UTF-8")))?;
+        if !known.contains(&name) || all.insert(name.to_owned(), value).is_some() {
+            let wanted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            return Err(bad_query(format!("the parameters are {}, each once", wanted.join(", "))));
+        }
+    }
+    Ok(all)
 }
 
 /// Percent-decoding, RFC 3986 section 2.1; a plus is a plus.

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use callgate_gate::{BreakerFilter, LimitFilter, ResetRequest};
 use serde_json::json as value;
 
 use crate::app::{App, json};
+use crate::approvals::parameters;
 use crate::body::JsonBytes;
 use crate::credential::Caller;
 use crate::policy::{looks, parse, run_reserved};
 use crate::problem::Problem;
-use crate::stops::bad;
+use crate::stops::limit;
 use crate::{wire, wire_limits};
 
 /// The breakers that are open, with the receipts that they counted.
@@ -37,10 +37,12 @@ use crate::{wire, wire_limits};
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    filter: Result<Query<BreakerFilter>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     looks(&who)?;
-    let Query(filter) = filter.map_err(|e| bad(e.body_text()))?;
+    let mut asked = parameters(query.as_deref(), &["prefix", "limit"])?;
+    let limit = limit(asked.remove("limit"))?;
+    let filter = BreakerFilter { prefix: asked.remove("prefix"), limit };
     let (breakers, count) = app.gate.breakers(&filter, &who);
     json(&app, StatusCode::OK, &value!({"breakers": breakers, "count": count}))
 }
@@ -94,9 +96,11 @@ pub(crate) async fn reset(
 pub(crate) async fn limits(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    filter: Result<Query<LimitFilter>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     looks(&who)?;
-    let Query(filter) = filter.map_err(|e| bad(e.body_text()))?;
+    let mut asked = parameters(query.as_deref(), &["prefix", "after", "limit"])?;
+    let limit = limit(asked.remove("limit"))?;
+    let filter = LimitFilter { prefix: asked.remove("prefix"), after: asked.remove("after"), limit };
     json(&app, StatusCode::OK, &value!({"meters": app.gate.meters(&filter, &who)}))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use callgate_gate::{StopFilter, StopRequest};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json as value;
 
 use crate::app::{App, json};
+use crate::approvals::parameters;
 use crate::body::JsonBytes;
 use crate::credential::Caller;
 use crate::policy::{looks, parse, run_reserved};
@@ -37,10 +38,12 @@ use crate::{wire, wire_limits};
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    filter: Result<Query<StopFilter>, axum::extract::rejection::QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     looks(&who)?;
-    let Query(filter) = filter.map_err(|e| bad(e.body_text()))?;
+    let mut asked = parameters(query.as_deref(), &["scope", "name", "limit"])?;
+    let limit = limit(asked.remove("limit"))?;
+    let filter = StopFilter { scope: asked.remove("scope"), name: asked.remove("name"), limit };
     let (stops, count) = app.gate.stops(&filter, &who);
     json(&app, StatusCode::OK, &value!({"count": count, "stops": stops}))
 }
@@ -110,4 +113,10 @@ pub(crate) async fn lift(
 
 pub(crate) fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+}
+
+/// How many are asked for.
+pub(crate) fn limit(text: Option<String>) -> Result<Option<usize>, Problem> {
+    let wrong = || bad("`limit`: write a number, such as `100`");
+    text.map(|text| text.parse().map_err(|_| wrong())).transpose()
 }

@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    approvals, check, completions, decide, demo, diff, explain, keys, log, mcp, prove, release, serve,
-    simulate, test,
+    approvals, check, completions, decide, demo, diff, explain, keys, limits, log, mcp, prove, release,
+    serve, simulate, stops, test,
 };
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
@@ -52,6 +52,16 @@ pub(crate) enum Command {
     Mode(release::ModeArgs),
     /// See what waits for people, and decide on it
     Approvals(approvals::Args),
+    /// Stop an agent, a session, a tool, a team, a tenant or everything, at once
+    Stop(stops::StopArgs),
+    /// List what is stopped
+    Stops(stops::StopsArgs),
+    /// Lift a stop
+    Resume(stops::ResumeArgs),
+    /// List the breakers that are open, and close them again
+    Breakers(limits::BreakersArgs),
+    /// Show what is used of each limit
+    Limits(limits::LimitsArgs),
     /// Read, verify and replay the log
     Log(log::Args),
     /// Break everything around the gate on purpose, and hold what ran against the receipts
@@ -89,6 +99,11 @@ impl Command {
             Self::Rollout(args) => release::rollout(args),
             Self::Mode(args) => release::mode(&args),
             Self::Approvals(args) => approvals::run(args),
+            Self::Stop(args) => stops::stop(args),
+            Self::Stops(args) => stops::stops(args),
+            Self::Resume(args) => stops::resume(args),
+            Self::Breakers(args) => limits::breakers(args),
+            Self::Limits(args) => limits::limits(args),
             Self::Log(args) => log::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),

@@ -55,7 +55,7 @@ impl Client {
         let decided = gate.decide(Asked::Bytes(bytes), Credential::Local).await.ok()?;
         self.asking = None;
         if let Some(permit) = &decided.permit {
-            self.given.insert(permit.receipt(), cents);
+            self.given.insert(permit.ground().number(), cents);
         }
         Some(decided.permit)
     }
@@ -71,12 +71,12 @@ impl Client {
     async fn flaky(&mut self, gate: &Gate, status: OutcomeStatus) -> Option<()> {
         let decided = gate.decide(Asked::Bytes(call("bot", "flaky", "")), Credential::Local).await.ok()?;
         let permit = decided.permit?;
-        report(gate, permit.receipt(), status, None).await.ok().map(|_| ())
+        report(gate, permit.ground().number(), status, None).await.ok().map(|_| ())
     }
 
     /// A life, until the gate is lost.
     async fn live(&mut self, gate: &Arc<Gate>, world: &World) -> Option<()> {
-        let first = self.pay(gate, 200).await??.receipt();
+        let first = self.pay(gate, 200).await??.ground().number();
         self.settle(gate, first, 150).await?;
         let _unsettled = self.pay(gate, 100).await??;
         self.flaky(gate, OutcomeStatus::Failed).await?;
@@ -84,7 +84,7 @@ impl Client {
         self.flaky(gate, OutcomeStatus::Succeeded).await?;
         gate.publish(&policy(&limits(3)), "operator").await.ok()?;
         assert!(self.pay(gate, 100).await?.is_none(), "3.50 do not fit into 3");
-        let last = self.pay(gate, 50).await??.receipt();
+        let last = self.pay(gate, 50).await??.ground().number();
         self.settle(gate, last, 75).await?;
         self.breaker = Breaker::Opening;
         let decided = gate.decide(Asked::Bytes(call("crowd", "many", "")), Credential::Local).await.ok()?;

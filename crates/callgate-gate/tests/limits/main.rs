@@ -14,5 +14,6 @@ mod common;
 mod kit;
 mod loss;
 mod model;
+mod people;
 mod races;
 mod reference;

@@ -114,7 +114,7 @@ async fn prepare(gate: &Gate, world: &World, control: &Control, round: u64, now_
         let decided = decide(gate, question(control.tool, round, 1_000 + number, *now_ms)).await;
         let permit = decided.permit.unwrap_or_else(|| panic!("{}: {:?}", control.tool, decided.reply));
         if control.tool == "probe" {
-            report(gate, permit.receipt(), OutcomeStatus::Failed, None).await.expect("reported");
+            report(gate, permit.ground().number(), OutcomeStatus::Failed, None).await.expect("reported");
         }
     }
     if control.tool == "probe" {

@@ -18,3 +18,4 @@ mod passing;
 mod real;
 mod rig;
 mod sdk;
+mod stopping;
