@@ -170,7 +170,7 @@ impl Drive {
     fn body(&self, n: usize) -> Vec<u8> {
         let session = n % self.size.sessions;
         let agent = session % self.size.agents;
-        let tool = if n % ALLOWED == 0 { "read_text_file" } else { "drop" };
+        let tool = if n.is_multiple_of(ALLOWED) { "read_text_file" } else { "drop" };
         format!(
             r#"{{"agent":{{"id":"bot-{agent}"}},"session":{{"id":"session-{session}"}},"tool":{{"server":"files","name":"{tool}"}},"args":{{"path":"notes/{n}.txt","head":20}},"environment":"prod","pep":{{"id":"bench","enforces":["max_runtime_ms","max_retries"]}}}}"#
         )

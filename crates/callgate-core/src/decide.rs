@@ -12,7 +12,7 @@ use crate::facts::{Credential, Facts};
 use crate::finding::{Consulted, Question};
 use crate::history::{HistoryFacts, Observation, Occurrence, Query};
 use crate::in_force::Shadow;
-use crate::limit::{self, Ask as Level};
+use crate::limit::{self, Ask as Level, Limited};
 use crate::module::Evaluation;
 use crate::monitor::{self, Answer, Said};
 use crate::name::Name;
@@ -55,6 +55,8 @@ pub struct Decided {
     pub expires_at_ms: i64,
     /// What the candidate in the shadow says, while one is tried.
     pub shadow: Option<Shadow>,
+    /// What limits said of it, for an action that ran whatever is decided.
+    pub(crate) limited: Option<Box<Limited>>,
 }
 
 impl Decided {
@@ -91,6 +93,7 @@ fn malformed(snapshot: &Snapshot, problem: String, facts: &Facts) -> Decided {
         consulted: Vec::new(),
         expires_at_ms: add(facts.now_ms, snapshot.defaults.permit_ttl_ms),
         shadow: None,
+        limited: None,
     }
 }
 
@@ -108,6 +111,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
             consulted: Vec::new(),
             expires_at_ms,
             shadow: None,
+            limited: None,
         };
     }
     snapshot.catalogue.tag(&mut request);
@@ -124,7 +128,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         specificity: Specificity::default(),
         error: None,
     }));
-    let limited = limit::judge(snapshot.charges(&request), &request, facts.limits.as_ref(), facts.now_ms);
+    let mut limited = limit::judge(snapshot.charges(&request), &request, facts.limits.as_ref(), facts.now_ms);
     let (restricting, near) = (limited.verdicts.clone(), limited.constraints.clone());
     let said = Said { denials, verdicts, judged, limited: restricting, near };
     let answer = monitor::answer(said, &request, facts, &snapshot.defaults);
@@ -169,6 +173,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         consulted,
         expires_at_ms,
         shadow: None,
+        limited: snapshot.has_limits().then(|| Box::new(limited)),
     }
 }
 
@@ -180,6 +185,12 @@ pub fn after_the_fact(decided: &mut Decided, unchecked: UncheckedDelta, facts: &
     effects.advance = None;
     effects.approval = None;
     effects.tried = None;
+    // It ran, so that it counts, whether or not there was room for it.
+    let limited = decided.limited.take();
+    effects.charged = match (&decided.ask, limited) {
+        (Ask::Request(request), Some(limited)) => limited.anyway(request, effects.charged.take()),
+        _ => None,
+    };
     effects.unchecked = Some(Box::new(unchecked));
     decided.shadow = None;
     // A judge was not asked; what holds without it is the stricter answer.

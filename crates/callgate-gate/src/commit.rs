@@ -183,6 +183,9 @@ impl Gate {
                 // Nothing limits people, or nobody could close a breaker.
                 facts.limits = None;
             }
+            if let Some(limits) = &mut facts.limits {
+                limits.blind = Some(blind);
+            }
             // Nobody's actions on the gate itself are only monitored.
             facts.monitor &= !active.control;
             // Nor stopped, or nobody could lift a stop.

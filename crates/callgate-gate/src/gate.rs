@@ -258,6 +258,7 @@ impl Gate {
         let signer = identity.checkpoint_signer()?;
         let (store, recovery) =
             SegmentStore::open(Arc::clone(&fs), store_options, signer, GateState::default())?;
+        identity.publish(fs.as_ref())?;
         let keyring = Keyring::open(fs, Arc::clone(&random))?;
         let next_slot = store.state(|state| state.0.next_slot());
         let vault = Vault::new(keyring, next_slot);

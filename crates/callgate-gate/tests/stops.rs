@@ -1,10 +1,5 @@
 //! The kill switch and the heartbeat: what is stopped does not run, whoever is quicker and whatever breaks.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at what it cannot do"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 mod common;
 
@@ -92,7 +87,8 @@ async fn every_scope_hits_what_it_names_and_nothing_else() {
     };
     let bot =
         r#""agent":{"id":"bot","team":"support","chain":["planner"]},"tenant":"acme","session":{"id":"s1"}"#;
-    let table: [(&str, &[(&str, &str)], bool); 22] = [
+    type Row = (&'static str, &'static [(&'static str, &'static str)], bool);
+    let table: [Row; 22] = [
         ("everything", &[], true),
         ("tenant", &[("tenant", "acme")], true),
         ("tenant", &[("tenant", "ACME")], true),
@@ -434,9 +430,9 @@ async fn a_stop_that_breaks_is_whole_or_not_at_all() {
                 broken.fs.set_faults(faults);
                 let done = act(&gate, lifting, &kept).await;
                 if power {
-                    broken.fs.crash()
+                    broken.fs.crash();
                 } else {
-                    broken.fs.kill()
+                    broken.fs.kill();
                 }
                 drop(gate);
                 let gate = broken.open(None).await.expect("opens after it");

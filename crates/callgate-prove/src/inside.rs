@@ -108,7 +108,6 @@ impl Inside {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             dev: true,
             log: Log::new(|_| ()),
-            ..ServerOptions::default()
         };
         let listener = callgate_server::bind(&options).await.map_err(Trouble::at("a listener"))?;
         let callgate_server::Listener::Tcp(tcp) = &listener else {

@@ -295,8 +295,28 @@ impl Limited {
         });
     }
 
+    /// What an action counts that runs whatever is decided: what it takes, without asking for room.
+    pub(crate) fn anyway(self, request: &Request, decided: Option<Box<Charged>>) -> Option<Box<Charged>> {
+        // What it was permitted to take is not here any more.
+        let taken = decided.map(|charged| charged.takes).unwrap_or_default();
+        let takes = self.takes.into_iter().chain(taken);
+        let takes = takes.map(|take| Take { loose: true, near: None, over: false, ..take });
+        let mut charged = Charged { epoch: self.epoch, takes: takes.collect(), ..Charged::default() };
+        for Charge { limit, amount, name } in &self.charges {
+            let (Does::Breaker(breaker), Ok(amount)) = (&limit.does, amount) else { continue };
+            let into = match breaker.trip {
+                Trip::Denied(_) => continue,
+                Trip::Failed { .. } => &mut charged.watches,
+                Trip::Allowed | Trip::Distinct => &mut charged.marks,
+            };
+            let name = name.map(|name| hidden(self.blind.as_ref(), &name));
+            into.extend(marks(limit, breaker, *amount, name, request));
+        }
+        (!charged.is_empty()).then(|| Box::new(charged))
+    }
+
     /// What the decision counts; `None` if nothing. `codes` are those of its reasons.
-    pub(crate) fn after(self, request: &Request, permits: bool, codes: &[Code]) -> Option<Box<Charged>> {
+    pub(crate) fn after(&mut self, request: &Request, permits: bool, codes: &[Code]) -> Option<Box<Charged>> {
         let mut charged = Charged { epoch: self.epoch, ..Charged::default() };
         for Charge { limit, amount, name } in &self.charges {
             let (Does::Breaker(breaker), Ok(amount)) = (&limit.does, amount) else { continue };
@@ -315,7 +335,8 @@ impl Limited {
             into.extend(marks(limit, breaker, *amount, name, request));
         }
         if permits {
-            (charged.takes, charged.probes) = (self.takes, self.probes);
+            charged.takes = std::mem::take(&mut self.takes);
+            charged.probes = std::mem::take(&mut self.probes);
         }
         // What runs must be decided again if a breaker opened meanwhile.
         let matters = !charged.is_empty() || (permits && charged.epoch > 0);

@@ -22,7 +22,7 @@ use crate::rule::ApprovalTerms;
 
 pub use amount::{Amount, AmountError, MAX_UNITS};
 pub use apply::{Ask, Level, LimitFacts, OpenBreaker, Reading, asks};
-pub(crate) use apply::{beside, judge};
+pub(crate) use apply::{Limited, beside, judge};
 pub use delta::{Charged, Ended, HalfOpen, Mark, NearTake, Settle, Take};
 pub use meter::{Gauge, Meter, Span, keys, names, principals};
 

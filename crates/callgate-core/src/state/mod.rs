@@ -287,7 +287,7 @@ impl State {
         if !holds {
             return Err(Conflict::Snapshot);
         }
-        if delta.can_be_stopped() && delta.stops != self.stops.newest() {
+        if delta.unchecked.is_none() && delta.can_be_stopped() && delta.stops != self.stops.newest() {
             return Err(Conflict::Stopped);
         }
         self.check_reads(delta.reads.as_ref(), now_ms)?;
@@ -304,8 +304,8 @@ impl State {
         if let Some(approval) = &delta.approval {
             self.approvals.check_decision(approval, key, Under::of(delta), now_ms)?;
         }
-        // The gate's own actions are counted by nothing.
-        if !delta.control {
+        // The gate's own actions are counted by nothing, and what ran already is counted whatever it met.
+        if !delta.control && delta.unchecked.is_none() {
             let at_ms = now_ms.max(self.latest_ms);
             self.meters.check(delta.charged.as_deref(), delta.open_until_ms.is_some(), at_ms)?;
         }

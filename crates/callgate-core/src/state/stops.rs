@@ -294,6 +294,13 @@ impl Stops {
         if self.is_empty() { None } else { self.first(&Subject::of_request(request, credential)) }
     }
 
+    /// The oldest stop that hits whatever an agent does.
+    #[must_use]
+    pub fn on_agent(&self, tenant: &str, agent: &str, team: Option<&str>) -> Option<&Stop> {
+        let (agents, teams) = (vec![fold(agent)], team.map(fold).into_iter().collect());
+        self.first(&Subject { tenant: fold(tenant), teams, agents, ..Subject::default() })
+    }
+
     /// The oldest stop that hits an action that runs.
     #[must_use]
     pub fn on_open(&self, open: &OpenAction) -> Option<&Stop> {

@@ -41,6 +41,13 @@ impl Gate {
         let Some(mut terms) = open else {
             return closed("the policy in force does not let this agent's actions run unchecked");
         };
+        let team = match who {
+            Credential::Agent { team, .. } => team.as_deref(),
+            _ => None,
+        };
+        if self.store.state(|state| state.0.stops().on_agent(&key.tenant, &key.agent, team).is_some()) {
+            return closed("an operator stopped the agent");
+        }
         let now_ms = self.now_ms();
         let since_ms = now_ms.saturating_sub(i64::try_from(terms.window_ms).unwrap_or(i64::MAX));
         let ran = self.store.state(|state| state.0.unchecked().ran_since(&key.tenant, &key.agent, since_ms));

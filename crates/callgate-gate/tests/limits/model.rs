@@ -103,7 +103,7 @@ impl Life {
     async fn begin(seed: u64) -> Self {
         let world = World::new(seed);
         let numbers = &NUMBERS[0];
-        let save_every = if seed % 2 == 0 { 4 } else { 100_000 };
+        let save_every = if seed.is_multiple_of(2) { 4 } else { 100_000 };
         let gate = open(&world, Some(&policy(&numbers.text())), save_every).await;
         let reference = Reference::default();
         Self { world, gate, numbers, reference, clock: NOW, save_every, permitted: BTreeSet::new() }

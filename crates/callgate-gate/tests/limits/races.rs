@@ -103,7 +103,7 @@ fn question(tool: &str, round: u64, number: u64, now_ms: i64) -> Vec<u8> {
         "move" => call(&format!("bot-{round}"), tool, ""),
         "life" => call(&format!("bot-{round}"), tool, &format!(r#""session":{{"id":"S-{round}"}}"#)),
         // Half of them without a session, where nothing else stands between them.
-        _ if number % 2 == 0 => call(&format!("bot-{round}"), tool, ""),
+        _ if number.is_multiple_of(2) => call(&format!("bot-{round}"), tool, ""),
         _ => call(&format!("bot-{round}"), tool, &own),
     }
 }
