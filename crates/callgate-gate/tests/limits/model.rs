@@ -182,9 +182,15 @@ impl Life {
         let done = self.gate.reset_breaker(what, &Credential::Local).await;
         assert_eq!(done.is_ok(), seen, "{done:?}");
         if seen {
-            let key = one.blocks.split_once('=').expect("a key").1;
-            self.reference
-                .reset(&one.limit, &key.replace("bot-o", "0").replace("bot-l", "1").replace("bot-2", "2"));
+            // Names of meters are folded.
+            let key = match one.blocks.split_once('=').expect("a key").1 {
+                "bot-o" => "0",
+                "bot-l" => "1",
+                "bot-2" => "2",
+                tool if one.limit == "failing" => tool.rsplit('.').next().expect("a name"),
+                team => team,
+            };
+            self.reference.reset(&one.limit, key);
         }
     }
 

@@ -78,6 +78,8 @@ const CONTROLS: [Control; 15] = [
 
 /// What racer `number` asks: as different from the others as the control lets it be.
 fn question(tool: &str, round: u64, number: u64, now_ms: i64) -> Vec<u8> {
+    // An open breaker stops everything its agent does.
+    let bot = format!("bot-{tool}-{round}");
     let own = format!(r#""session":{{"id":"s{number}"}}"#);
     match tool {
         "tree" => {
@@ -97,14 +99,14 @@ fn question(tool: &str, round: u64, number: u64, now_ms: i64) -> Vec<u8> {
         }
         "nonce" => {
             let more = format!(r#""session":{{"id":"s"}},"nonce":"n-{round}","ts_ms":{now_ms}"#);
-            call(&format!("bot-{round}"), tool, &more)
+            call(&bot, tool, &more)
         }
         // What is asked must be the same for a grant, and the session for a session's budget.
-        "move" => call(&format!("bot-{round}"), tool, ""),
-        "life" => call(&format!("bot-{round}"), tool, &format!(r#""session":{{"id":"S-{round}"}}"#)),
+        "move" => call(&bot, tool, ""),
+        "life" => call(&bot, tool, &format!(r#""session":{{"id":"S-{round}"}}"#)),
         // Half of them without a session, where nothing else stands between them.
-        _ if number.is_multiple_of(2) => call(&format!("bot-{round}"), tool, ""),
-        _ => call(&format!("bot-{round}"), tool, &own),
+        _ if number.is_multiple_of(2) => call(&bot, tool, ""),
+        _ => call(&bot, tool, &own),
     }
 }
 
@@ -180,7 +182,9 @@ async fn of_64_that_race_for_the_last_unit_of_any_control_one_runs() {
             }
             assert_eq!(ran, 1, "{} in round {round}", control.tool);
             assert_eq!(receipts.len(), 64, "every answer has its receipt");
-            assert_eq!(gate.size() - before, RACERS + 32, "and there are no others");
+            // A breaker that opens is announced by one more, in its own time.
+            let more = gate.size() - before - RACERS - 32;
+            assert!(more <= 2, "{more} receipts that nobody asked for");
         }
     }
     gate.close();
