@@ -79,7 +79,7 @@ const CONTROLS: [Control; 15] = [
 /// What racer `number` asks: as different from the others as the control lets it be.
 fn question(tool: &str, round: u64, number: u64, now_ms: i64) -> Vec<u8> {
     // An open breaker stops everything its agent does.
-    let bot = format!("bot-{tool}-{round}");
+    let bot = format!("bot-{}-{round}", tool.replace('.', "-"));
     let own = format!(r#""session":{{"id":"s{number}"}}"#);
     match tool {
         "tree" => {
