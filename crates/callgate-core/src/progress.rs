@@ -52,11 +52,11 @@ pub struct Trouble {
     pub reason: String,
 }
 
-/// What stands against an action that runs; `None` if it may go on.
+/// What stands against the action that runs on the receipt `decision`; `None` if it may go on.
 #[must_use]
-pub fn trouble_of(state: &State, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
+pub fn trouble_of(state: &State, decision: u64, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
     stopped(state, open)
-        .or_else(|| blocked(state, open, now_ms))
+        .or_else(|| blocked(state, decision, open, now_ms))
         .or_else(|| out_of_time(open, now_ms))
         .or_else(|| overspent(state, open, now_ms))
 }
@@ -67,9 +67,9 @@ fn stopped(state: &State, open: &OpenAction) -> Option<Trouble> {
 }
 
 /// A breaker that opened while it ran.
-fn blocked(state: &State, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
+fn blocked(state: &State, decision: u64, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
     let request = as_asked(open)?;
-    let breaker = state.meters().blocking(&request, &open.expected.probes, now_ms)?;
+    let breaker = state.meters().blocking(&request, decision, &open.expected.probes, now_ms)?;
     let reason = format!("breaker `{}` is open; a person has to look at what it counted", breaker.id);
     Some(Trouble { code: Halt::BreakerOpen, reason })
 }

@@ -30,6 +30,8 @@ const LIFE: &[&str] = &[
     r#"{"kind":"approval_voted","approval":19,"approve":true,"grants":true,"person":"ana","seat":"any","stage":0,"standing":{"arguments":"D8","span_ms":400,"uses":3}}"#,
     r#"{"kind":"standing_revoked","person":"ana","standing":18}"#,
     r#"{"kind":"stop_created","scope":{"scope":"agent","agent":"other","tenant":"t"},"by":"ana"}"#,
+    r#"{"kind":"point_leased","expires_at_ms":5000,"key":{"agent":"low","point":"p","tenant":"t"},"terms":{"constraints":"{}","deadline_ms":1,"lease_ms":2,"max_actions":3,"tools":["a"],"window_ms":4},"tier":"low"}"#,
+    r#"{"kind":"decision","epoch":4,"key":{"agent":"low","session":"","tenant":"t"},"open_until_ms":900,"snapshot":1,"unchecked":{"at_ms":24,"journal":"j","lease":23,"point":"p","sequence":0},"version":0}"#,
     r#"{"kind":"session_erased","agent":"bot","session":"s","tenant":"t"}"#,
 ];
 

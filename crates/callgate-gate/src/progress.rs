@@ -108,7 +108,7 @@ impl Gate {
         self.store.state(|state| {
             let now_ms = clock.max(state.0.latest_ms());
             let open = state.0.open_action(decision)?;
-            Some((open.clone(), now_ms, trouble_of(&state.0, open, now_ms)))
+            Some((open.clone(), now_ms, trouble_of(&state.0, decision, open, now_ms)))
         })
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) modern: bool,
     /// Until when it may wait for people, once it was held.
     pub(crate) held_until: Option<tokio::time::Instant>,
+    /// Until when it may be put off, once it was throttled.
+    pub(crate) throttled_until: Option<tokio::time::Instant>,
     /// Parameters the gate does not read.
     rest: Map,
     /// Whether `arguments` were there, be they empty.
@@ -124,7 +126,16 @@ impl Call {
             pep: Some(enforcement_point(deferred)?),
         };
         let modern = meta.get(PROTOCOL_VERSION).is_some();
-        Ok(Self { id, kind, request, modern, held_until: None, rest: params, has_arguments })
+        Ok(Self {
+            id,
+            kind,
+            request,
+            modern,
+            held_until: None,
+            throttled_until: None,
+            rest: params,
+            has_arguments,
+        })
     }
 
     /// Marks it as asked now, and not before.

@@ -131,9 +131,14 @@ impl Relay {
         let cancelled = self.pending.get_mut(&call.id).is_none_or(called_off);
         let (call, decided) = match decided {
             Ok(Judgement { permit: None, reply })
-                if !cancelled && reply.decision == Decision::RequireApproval =>
+                if !cancelled && matches!(reply.decision, Decision::RequireApproval | Decision::Throttle) =>
             {
-                match self.hold(call, Box::new(reply)) {
+                let reply = Box::new(reply);
+                let waits = match reply.decision {
+                    Decision::Throttle => self.put_off(call, reply),
+                    _ => self.hold(call, reply),
+                };
+                match waits {
                     None => return,
                     Some((call, reply)) => (call, Ok(Judgement { permit: None, reply: *reply })),
                 }

@@ -1,4 +1,5 @@
-//! Calls that people must agree to first: they wait here for a while, and go on by themselves.
+//! Calls that people must agree to first, or that come too often: they wait here for a while, and go on by
+//! themselves.
 //!
 //! A call that waits has reached nobody. When people have decided, it is asked about again like any other
 //! call, and meets its grant there; when they do not in time, the client gets a reference to come back with.
@@ -17,7 +18,7 @@ use crate::call::{Call, Stamp};
 use crate::message::Id;
 use crate::relay::Relay;
 
-/// A call that waits for people.
+/// A call that waits, for people or for its turn.
 pub(crate) struct Held {
     call: Box<Call>,
     /// What the gate said.
@@ -74,7 +75,30 @@ impl Relay {
         None
     }
 
-    /// People have decided, or time is over.
+    /// Lets a throttled call wait for its turn, if that comes soon enough; gives it back if it does not.
+    pub(crate) fn put_off(
+        &mut self,
+        mut call: Box<Call>,
+        reply: Box<Reply>,
+    ) -> Option<(Box<Call>, Box<Reply>)> {
+        let now = Instant::now();
+        let until = now.checked_add(self.options.bounds.throttle).unwrap_or(now);
+        let until = *call.throttled_until.get_or_insert(until);
+        let turn = reply.retry_after_ms.and_then(|ms| now.checked_add(Duration::from_millis(ms)));
+        let Some(turn) = turn.filter(|turn| *turn <= until && self.client_here()) else {
+            return Some((call, reply));
+        };
+        let key = call.id.key().to_owned();
+        let waited = key.clone();
+        let waiting = self.waited.spawn(async move {
+            tokio::time::sleep_until(turn).await;
+            (waited, true)
+        });
+        self.holding.0.insert(key, Held { call, reply, waiting });
+        None
+    }
+
+    /// People have decided, it is the call's turn, or time is over.
     pub(crate) fn waited(&mut self, waited: Result<Waited, tokio::task::JoinError>) {
         let Ok((key, decided)) = waited else { return };
         let Some(Held { mut call, reply, .. }) = self.holding.0.remove(&key) else { return };

@@ -48,6 +48,8 @@ pub struct Bounds {
     /// How long a call waits for people who must agree, before the client gets a reference to come back
     /// with; 45 s, below the usual patience of clients.
     pub hold: Duration,
+    /// How long a throttled call waits for its turn before the client is told to come back; not at all.
+    pub throttle: Duration,
     /// How often a client that gave a progress token hears that its call still waits; 5 s.
     pub progress: Duration,
     /// How often the gate is asked whether running calls may go on; at once when something was stopped. 2 s.
@@ -66,6 +68,7 @@ impl Default for Bounds {
             queued_bytes: 8 << 20,
             default_timeout: Duration::from_secs(60),
             hold: Duration::from_secs(45),
+            throttle: Duration::ZERO,
             progress: Duration::from_secs(5),
             heartbeat: Duration::from_secs(2),
             grace: Duration::from_secs(5),

@@ -75,7 +75,7 @@ fn a_start_goes_on_from_the_newest_of_two_and_proves_what_it_did_not_read() {
     assert_eq!((recovery.receipts, recovery.ignored.len()), (64, 0));
     assert!(store.state(|s| *s == state));
     let plain = fs.fork();
-    names.iter().for_each(|name| plain.lose(name));
+    saved(&fs).iter().for_each(|name| plain.lose(name));
     let (whole, without) = open(&plain);
     assert_eq!(without.saved, None);
     assert_eq!(

@@ -223,12 +223,20 @@ impl Meters {
         }
     }
 
-    /// The first breaker that is open for whoever asks, enforced, and not one whose probe this is.
-    pub(crate) fn blocking(&self, request: &Request, probes: &[String], now_ms: i64) -> Option<OpenBreaker> {
+    /// The first breaker that is open for whoever asks, enforced, not one whose probe this is, and not one
+    /// that the decision itself opened: what trips a breaker is the last that runs.
+    pub(crate) fn blocking(
+        &self,
+        request: &Request,
+        decision: u64,
+        probes: &[String],
+        now_ms: i64,
+    ) -> Option<OpenBreaker> {
         if self.blocks.is_empty() {
             return None;
         }
-        let blocks = |open: &OpenBreaker| !open.monitor && !probes.contains(&open.meter);
+        let own = |open: &OpenBreaker| self.opened.get(&open.meter).is_some_and(|it| it.index == decision);
+        let blocks = |open: &OpenBreaker| !open.monitor && !probes.contains(&open.meter) && !own(open);
         self.open_for(request, now_ms).into_iter().find(blocks)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use callgate_gate::{ApprovalFilter, Credential, Said};
 use serde_json::json;
 
-use crate::rig::{RULES, Rig, options, receipt, text};
+use crate::rig::{LIMITS, RULES, Rig, options, receipt, text};
 
 fn patient() -> callgate_mcp::WrapOptions {
     let mut options = options();
@@ -117,4 +117,38 @@ async fn a_client_that_gave_a_token_hears_of_the_waiting() {
     assert_eq!(told["params"]["progressToken"], "t\"1");
     assert_eq!(told["params"]["progress"], 1);
     assert!(told["params"]["message"].as_str().unwrap().contains("apr-"));
+}
+
+const OFTEN: &str = "version: v1\nthrottles: [{id: often, rate: 1/400ms, per: [agent]}]";
+
+#[tokio::test]
+async fn a_throttled_call_waits_for_its_turn_where_there_is_time() {
+    let mut options = options();
+    options.bounds.throttle = Duration::from_secs(5);
+    let mut rig = Rig::with(&format!("{RULES}{LIMITS}{OFTEN}"), options).await;
+    let read = json!({"path": "/a"});
+    for id in 1..=3 {
+        rig.call(id, "read", read.clone()).await;
+    }
+    for _ in 1..=3 {
+        let seen = rig.server.next().await;
+        rig.server.send(&json!({"jsonrpc": "2.0", "id": seen["id"], "result": {"content": []}})).await;
+        let answered = rig.client.next().await;
+        assert!(answered["result"]["isError"].is_null(), "{answered}");
+    }
+    let (ended, gate) = rig.leave().await;
+    assert_eq!(ended.unwrap().forwarded, 3);
+    assert!(gate.size() > 7, "every time it was asked about has a receipt");
+}
+
+#[tokio::test]
+async fn a_throttled_call_whose_turn_comes_too_late_is_told_when() {
+    let mut options = options();
+    options.bounds.throttle = Duration::from_millis(50);
+    let mut rig = Rig::with(&format!("{RULES}{LIMITS}{OFTEN}"), options).await;
+    rig.answered(1, "read", json!({"path": "/a"}), json!({"content": []})).await;
+    let refused = rig.refused(2, "read", json!({"path": "/a"})).await;
+    assert_eq!(refused["result"]["_meta"]["callgate/code"], "RATE_EXCEEDED", "{refused}");
+    // The turn of this one never comes: the rule throttles it whenever it is asked about.
+    rig.refused(3, "tree", json!({})).await;
 }

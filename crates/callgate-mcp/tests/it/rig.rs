@@ -39,8 +39,14 @@ rules:
 
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
+/// What stands before the limits, in a text of both.
+pub(crate) const LIMITS: &str = "\n# limits\n";
+
+/// A gate with these rules, and with the limits that follow them after [`LIMITS`].
 pub(crate) async fn gate(rules: &str) -> Arc<Gate> {
-    let files = BTreeMap::from([("rules/r.yaml".to_owned(), rules.to_owned())]);
+    let (rules, limits) = rules.split_once(LIMITS).map_or((rules, None), |(rules, it)| (rules, Some(it)));
+    let mut files = BTreeMap::from([("rules/r.yaml".to_owned(), rules.to_owned())]);
+    files.extend(limits.map(|limits| ("limits/l.yaml".to_owned(), limits.to_owned())));
     let bundle = Bundle::new(files, BTreeMap::new());
     let opened = Gate::open(
         Arc::new(SimFs::new(1)),

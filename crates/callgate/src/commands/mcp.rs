@@ -81,6 +81,10 @@ pub(crate) struct Args {
     /// How long a call waits for people who must agree, before it is answered with a reference to come back with
     #[arg(long, value_name = "TIME", default_value = "45s", value_parser = span::parse)]
     hold: Duration,
+    /// How long a throttled call waits for its turn, before it is answered with when to come back;
+    /// not at all unless given
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    throttle_wait: Option<Duration>,
     #[command(flatten)]
     judge: JudgeArgs,
     /// The server's program and its arguments
@@ -192,6 +196,7 @@ fn options(args: &Args) -> Result<WrapOptions, Failure> {
     options.environment = optional("environment", &args.environment)?;
     options.bounds.default_timeout = args.timeout;
     options.bounds.hold = args.hold;
+    options.bounds.throttle = args.throttle_wait.unwrap_or_default();
     Ok(options)
 }
 

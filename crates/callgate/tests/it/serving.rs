@@ -37,7 +37,6 @@ fn a_folder_has_one_owner() {
     let mut server = Server::start(dir.path(), &["--dev"]);
     for args in [
         vec!["decide", "--data", "data", "--request", "bundle/rules/a.yaml"],
-        vec!["mcp", "--data", "data", "--", "true"],
         vec!["keys", "create", "--data", "data", "--agent", "x"],
     ] {
         let refused = run(dir.path(), &args);
@@ -45,6 +44,14 @@ fn a_folder_has_one_owner() {
         assert!(refused.err.contains(&format!("process {}", server.child.id())), "{}", refused.err);
         assert!(refused.err.contains("stop it, or use another data folder"), "{}", refused.err);
     }
+    // A wrapper need not own it.
+    let told = run(dir.path(), &["mcp", "--data", "data", "--", "true"]);
+    assert_eq!(told.code, 31, "{}", told.err);
+    assert!(
+        told.err.contains("callgate mcp --gate unix:data/gate.sock --gate-key data/keys/"),
+        "{}",
+        told.err
+    );
     // Reading needs no lock.
     succeed(dir.path(), &["log", "tail", "--data", "data"]);
     succeed(dir.path(), &["keys", "list", "--data", "data"]);
