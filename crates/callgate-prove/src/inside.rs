@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::call::{AGENT, SERVER};
 use crate::disk::Disk;
-use crate::points::{Client, Embedded, HttpPoint, LinePoint, Manner, Point};
+use crate::points::{Client, Embedded, HttpPoint, LinePoint, Manner, Point, Wrapper};
 use crate::round::Round;
 use crate::trouble::Trouble;
 use crate::wire::Proxy;
@@ -82,6 +82,7 @@ impl Inside {
         match setting.point {
             Point::Embedded => inside.embedded(setting, round),
             Point::Http => inside.http(setting, round).await,
+            Point::Remote => inside.remote(setting, round, program).await,
             Point::Mcp => inside.mcp(setting, round, program).await,
         }
         .map(Ok)
@@ -93,6 +94,21 @@ impl Inside {
     }
 
     async fn http(self, setting: &Setting, round: &Round) -> Result<Self, Trouble> {
+        let (served, address) = self.served(setting).await?;
+        let (key, clock) = (served.key, Arc::clone(&setting.own_clock));
+        let point = HttpPoint::new(address, key, round.ledger()?, clock, setting.patience)?;
+        let client = Arc::new(Client::Http(Box::new(point.with_manner(setting.manner))));
+        Ok(Self { client, ..served })
+    }
+
+    async fn remote(self, setting: &Setting, round: &Round, program: &Path) -> Result<Self, Trouble> {
+        let (served, address) = self.served(setting).await?;
+        let wrapper = Wrapper::start(address, &served.key, round, program, setting.patience).await?;
+        Ok(Self { client: Arc::new(Client::Remote(Box::new(wrapper))), ..served })
+    }
+
+    /// The gate over HTTP, and where it is reached.
+    async fn served(self, setting: &Setting) -> Result<(Self, SocketAddr), Trouble> {
         // Nothing but what the case breaks shall cut a connection: a thousand at once take their time.
         let long = Duration::from_secs(90);
         let limits = ServerLimits {
@@ -125,10 +141,7 @@ impl Inside {
         if let Some(proxy) = &proxy {
             address = proxy.address();
         }
-        let (key, clock) = (self.key, Arc::clone(&setting.own_clock));
-        let point = HttpPoint::new(address, key, round.ledger()?, clock, setting.patience)?;
-        let client = Arc::new(Client::Http(Box::new(point.with_manner(setting.manner))));
-        Ok(Self { client, proxy, leave: Some(leave), serving: Some(serving), ..self })
+        Ok((Self { proxy, leave: Some(leave), serving: Some(serving), ..self }, address))
     }
 
     async fn mcp(self, setting: &Setting, round: &Round, program: &Path) -> Result<Self, Trouble> {
@@ -158,8 +171,11 @@ impl Inside {
 
     /// Ends point and gate.
     pub(crate) async fn close(mut self) -> VerifyingKey {
-        if let Client::Lines(client) = self.client.as_ref() {
-            client.leave().await;
+        match self.client.as_ref() {
+            Client::Lines(client) => client.leave().await,
+            // One that does not end was killed when it is dropped.
+            Client::Remote(wrapper) => drop(wrapper.leave().await),
+            _ => {}
         }
         drop(self.leave.take());
         if let Some(mut serving) = self.serving.take()

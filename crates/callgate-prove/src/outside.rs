@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::call::{AGENT, SERVER};
-use crate::points::{Client, HttpPoint, LinePoint, Manner, Point};
+use crate::points::{Client, HttpPoint, LinePoint, Manner, Point, Wrapper};
 use crate::round::Round;
 use crate::trouble::Trouble;
 
@@ -50,13 +50,17 @@ impl Outside {
         let mut command = command(how, round, program);
         let mut child = command.spawn().map_err(Trouble::at("the program"))?;
         let err = child.stderr.take().ok_or_else(|| Trouble::new("the program has no standard error"))?;
-        if how.point == Point::Http {
+        if matches!(how.point, Point::Http | Point::Remote) {
             let mut said = String::new();
             let ready = tokio::time::timeout(START, greeting(err, &mut said)).await;
             let Some(address) = ready.map_err(|_| Trouble::new("the gate did not start in time"))? else {
                 return Self::refused(child, said).await;
             };
             let (key, clock) = (round.pinned()?, Arc::new(SystemClock));
+            if how.point == Point::Remote {
+                let wrapper = Wrapper::start(address, &key, round, program, how.patience).await?;
+                return Ok(Ok(Self { child, client: Arc::new(Client::Remote(Box::new(wrapper))), key }));
+            }
             let point = HttpPoint::new(address, key, round.ledger()?, clock, how.patience)?;
             return Ok(Ok(Self {
                 child,
@@ -102,13 +106,21 @@ impl Outside {
 
     /// Ends it as a power cut would, whatever it is doing.
     pub(crate) async fn kill(mut self) -> Result<(), Trouble> {
-        self.child.kill().await.map_err(Trouble::at("the program"))
+        self.child.kill().await.map_err(Trouble::at("the program"))?;
+        if let Client::Remote(wrapper) = self.client.as_ref() {
+            wrapper.abandon().await?;
+        }
+        Ok(())
     }
 
     /// Tells it to stop, and waits; kills it if it does not.
     pub(crate) async fn stop(mut self) -> Result<(), Trouble> {
         match self.client.as_ref() {
             Client::Lines(client) => client.leave().await,
+            Client::Remote(wrapper) => {
+                wrapper.leave().await?;
+                drop(self.signal(Signal::TERM));
+            }
             // It may have ended by itself.
             _ => drop(self.signal(Signal::TERM)),
         }
@@ -132,7 +144,7 @@ fn command(how: Start, round: &Round, program: &Path) -> Command {
         Point::Embedded => {
             command.args(["prove-part", "embed"]).args([data, bundle, ledger]);
         }
-        Point::Http => {
+        Point::Http | Point::Remote => {
             command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--reload", "200ms", "--bundle"]);
             command.arg(bundle).arg("--data").arg(data);
         }

@@ -176,27 +176,28 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a test reads the pages")]
     fn every_command_that_the_pages_show_is_one() {
-        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-        let mut folders = vec![docs.clone()];
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut pages = vec![root.join("README.md")];
+        let mut folders = vec![root.join("docs")];
         let (mut shown, mut wrong) = (0_usize, Vec::new());
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.path().is_dir() {
-                    folders.push(entry.path());
-                    continue;
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                // The list of commands is written from the tree itself.
+                } else if path.extension().is_some_and(|it| it == "md") && !path.ends_with("cli.md") {
+                    pages.push(path);
                 }
-                // Written from the tree itself.
-                if entry.path().extension().is_none_or(|it| it != "md") || entry.file_name() == "cli.md" {
-                    continue;
-                }
-                let page = std::fs::read_to_string(entry.path()).unwrap();
-                for command in commands(&page) {
-                    shown = shown.saturating_add(1);
-                    if let Err(error) = Cli::try_parse_from(&command)
-                        && error.use_stderr()
-                    {
-                        wrong.push(format!("{}: {command:?}\n{error}", entry.path().display()));
-                    }
+            }
+        }
+        for path in pages {
+            let page = std::fs::read_to_string(&path).unwrap();
+            for command in commands(&page) {
+                shown = shown.saturating_add(1);
+                if let Err(error) = Cli::try_parse_from(&command)
+                    && error.use_stderr()
+                {
+                    wrong.push(format!("{}: {command:?}\n{error}", path.display()));
                 }
             }
         }

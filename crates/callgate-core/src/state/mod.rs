@@ -318,6 +318,10 @@ impl State {
     /// Folds one receipt's delta in. `index` is the receipt's place in the log.
     pub fn apply(&mut self, index: u64, payload_sha256: &[u8; 32], delta: &Delta) {
         self.latest_ms = self.latest_ms.max(delta.now_ms);
+        // An outcome that was taken counts, even where it is the receipt by which its action's time is over.
+        if let Change::Outcome(outcome) = &delta.change {
+            self.apply_outcome(index, payload_sha256, outcome);
+        }
         self.forget(delta.now_ms);
         self.approvals.forget(self.latest_ms);
         self.unchecked.forget(delta.now_ms);
@@ -327,7 +331,6 @@ impl State {
                 self.apply_decision(index, payload_sha256, decision, delta.now_ms);
                 self.approvals.apply_decision(index, decision, delta.now_ms);
             }
-            Change::Outcome(outcome) => self.apply_outcome(index, payload_sha256, outcome),
             Change::SnapshotStaged(stage) => self.release.stage(index, delta.now_ms, stage),
             Change::SnapshotSimulated { version, evidence } => {
                 if let Some(kept) = self.release.kept.get_mut(version) {
@@ -340,11 +343,7 @@ impl State {
                 self.history.enforce(&self.release.watched());
                 self.lapse(None, delta.now_ms);
             }
-            Change::RolloutStopped {} => {
-                self.release.stop();
-                self.history.enforce(&self.release.watched());
-                self.lapse(None, delta.now_ms);
-            }
+            Change::RolloutStopped {} => self.apply_stopped(delta.now_ms),
             Change::ModeSet { scope, monitor } => self.release.set_mode(scope, *monitor),
             Change::PointAcknowledged(point) => {
                 self.release.points.insert(point.id.clone(), (point.clone(), index));
@@ -395,7 +394,8 @@ impl State {
                     open.stopped = Some(*code);
                 }
             }
-            Change::Noted {} => {}
+            // An outcome was applied before.
+            Change::Outcome(_) | Change::Noted {} => {}
         }
     }
 
@@ -419,6 +419,12 @@ impl State {
             self.meters.end(index, decision, &open.expected, ended, spent, self.latest_ms);
         }
         self.sessions.extend(&outcome.key, payload_sha256, None);
+    }
+
+    fn apply_stopped(&mut self, now_ms: i64) {
+        self.release.stop();
+        self.history.enforce(&self.release.watched());
+        self.lapse(None, now_ms);
     }
 
     fn apply_activated(&mut self, index: u64, snapshot: &SnapshotRef, now_ms: i64) {

@@ -58,6 +58,8 @@ macro_rules! faults {
 }
 
 const ALL: &[Point] = &Point::ALL;
+/// All but `remote`, whose wire is that of `http`, and whose gate is that of all others.
+const OWN: &[Point] = &[Point::Embedded, Point::Http, Point::Mcp];
 const HTTP: &[Point] = &[Point::Http];
 const STREAMS: &[Point] = &[Point::Mcp];
 
@@ -71,17 +73,17 @@ faults! {
     /// No file of the gate's program may grow any more (RLIMIT_FSIZE).
     Starved = "no-room" in program at &[Point::Http, Point::Mcp];
     /// A write fails half done, for each write in a small run.
-    WriteFails = "write-fails" in disk at ALL;
+    WriteFails = "write-fails" in disk at OWN;
     /// A sync fails and loses what it should have kept, for each sync in a small run.
-    SyncFails = "sync-fails" in disk at ALL;
+    SyncFails = "sync-fails" in disk at OWN;
     /// The disk is full.
     DiskFull = "disk-full" in disk at ALL;
     /// The power fails at each file operation in a small run; what was not synced is gone.
-    PowerFails = "power-fails" in disk at ALL;
+    PowerFails = "power-fails" in disk at OWN;
     /// A file operation hangs beyond every deadline, for each in a small run.
-    DiskHangs = "disk-hangs" in disk at ALL;
+    DiskHangs = "disk-hangs" in disk at OWN;
     /// Every sync takes longer than the gate may.
-    DiskSlow = "disk-slow" in disk at ALL;
+    DiskSlow = "disk-slow" in disk at OWN;
     /// Answers come too late.
     AnswersLate = "answers-late" in wire at HTTP;
     /// No answer ever comes.
@@ -95,31 +97,31 @@ faults! {
     /// Calls are cut after each byte, and the agent is gone.
     CallTruncated = "call-truncated" in wire at STREAMS;
     /// Bytes of the log, its key ring or its witnesses are flipped before a restart.
-    LogDamaged = "log-damaged" in log at ALL;
+    LogDamaged = "log-damaged" in log at OWN;
     /// Files of the log, the key ring or the witnesses are gone before a restart.
-    LogMissing = "log-missing" in log at ALL;
+    LogMissing = "log-missing" in log at OWN;
     /// Saved states are flipped or cut off before a restart; what was spent stays spent.
-    StateDamaged = "state-damaged" in log at ALL;
+    StateDamaged = "state-damaged" in log at OWN;
     /// The signing key is gone before a restart.
-    KeyMissing = "key-missing" in log at ALL;
+    KeyMissing = "key-missing" in log at OWN;
     /// The signing key is another one before a restart.
-    KeyReplaced = "key-replaced" in log at ALL;
+    KeyReplaced = "key-replaced" in log at OWN;
     /// The gate is started on a broken policy that would permit everything.
-    PolicyBroken = "policy-broken" in policy at ALL;
+    PolicyBroken = "policy-broken" in policy at OWN;
     /// A broken policy that would permit everything is published while calls go on.
-    PublishBroken = "publish-broken" in policy at ALL;
+    PublishBroken = "publish-broken" in policy at OWN;
     /// The gate's clock jumps ahead: 5 minutes, a day, a year.
-    ClockAhead = "clock-ahead" in clock at ALL;
+    ClockAhead = "clock-ahead" in clock at OWN;
     /// The gate's clock jumps back: 5 minutes, a day, a year.
-    ClockBack = "clock-back" in clock at ALL;
+    ClockBack = "clock-back" in clock at OWN;
     /// The clock jumps between the decision and the action.
     ClockBetween = "clock-between" in clock at &[Point::Embedded, Point::Http];
     /// An answer, a receipt or a call is used again.
-    Replayed = "permit-replayed" in permit at ALL;
+    Replayed = "permit-replayed" in permit at OWN;
     /// The arguments are changed after the decision, or on the way to it.
-    ArgumentsChanged = "arguments-changed" in permit at ALL;
+    ArgumentsChanged = "arguments-changed" in permit at OWN;
     /// The connection is cut, or the asking program gone, after the decision and before the action.
-    CutBetween = "cut-between" in permit at ALL;
+    CutBetween = "cut-between" in permit at OWN;
     /// A thousand calls at once on one grant.
     LastGrant = "last-grant" in race at ALL;
     /// A thousand calls at once with one nonce.

@@ -108,7 +108,7 @@ pub(super) async fn arguments_changed(scene: &mut Scene) -> Result<(), Trouble> 
                 round.feel(1);
             }
         }
-        Client::Http(_) => {
+        Client::Http(_) | Client::Remote(_) => {
             for (from, to) in
                 [("1.00", "9.99"), ("\"pay\"", "\"sig\""), ("prover", "robber"), ("1.00", "1.000")]
             {

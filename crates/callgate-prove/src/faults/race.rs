@@ -25,7 +25,7 @@ fn unhurried(scene: &Scene) -> Setting {
 
 /// How many race here. The MCP point decides one call after the other; a sample of them shows as much.
 fn racers(scene: &Scene) -> u64 {
-    if scene.point == Point::Mcp { scene.pick(300, RACERS) } else { RACERS }
+    if matches!(scene.point, Point::Mcp | Point::Remote) { scene.pick(300, RACERS) } else { RACERS }
 }
 
 fn all_at_once() -> usize {

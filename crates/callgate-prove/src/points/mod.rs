@@ -3,12 +3,14 @@
 mod embedded;
 mod http;
 mod lines;
+mod remote;
 
 use std::fmt;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use http::{HttpPoint, Manner};
 pub(crate) use lines::LinePoint;
+pub(crate) use remote::Wrapper;
 
 use crate::call::Call;
 
@@ -21,11 +23,13 @@ pub enum Point {
     Http,
     /// `callgate mcp` with a gate of its own, in front of an MCP server.
     Mcp,
+    /// `callgate mcp --gate`: the same in front of the same, with a gate that is another program.
+    Remote,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Embedded, Self::Http, Self::Mcp];
+    pub const ALL: [Self; 4] = [Self::Embedded, Self::Http, Self::Mcp, Self::Remote];
 
     /// Its name in the report.
     #[must_use]
@@ -34,6 +38,7 @@ impl Point {
             Self::Embedded => "embedded",
             Self::Http => "http",
             Self::Mcp => "mcp",
+            Self::Remote => "remote",
         }
     }
 }
@@ -63,6 +68,7 @@ pub(crate) enum Client {
     Embedded(Embedded),
     Http(Box<HttpPoint>),
     Lines(LinePoint),
+    Remote(Box<Wrapper>),
 }
 
 impl Client {
@@ -72,6 +78,7 @@ impl Client {
             Self::Embedded(point) => point.call(call).await,
             Self::Http(point) => point.call(call).await,
             Self::Lines(point) => point.call(call).await,
+            Self::Remote(wrapper) => wrapper.point.call(call).await,
         }
     }
 }
