@@ -116,7 +116,7 @@ async fn exchange(
         _ => {}
     }
     let mut upstream = TcpStream::connect(gate).await?;
-    upstream.write_all(&request).await?;
+    upstream.write_all(&closing(&request)).await?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).await?;
     recorded.lock().clone_from(&answer);
@@ -147,6 +147,20 @@ async fn request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         bytes.extend_from_slice(part.get(..read).unwrap_or_default());
+    }
+}
+
+/// The request of a client that would keep its connection, as one that does not: its answer ends with it.
+fn closing(bytes: &[u8]) -> Vec<u8> {
+    let line = bytes.windows(2).position(|two| two == b"\r\n");
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0);
+    let text = String::from_utf8_lossy(bytes.get(..head).unwrap_or_default()).to_ascii_lowercase();
+    match line {
+        Some(line) if !text.contains("\r\nconnection:") => {
+            let (first, rest) = bytes.split_at(line);
+            [first, b"\r\nconnection: close", rest].concat()
+        }
+        _ => bytes.to_vec(),
     }
 }
 

@@ -61,6 +61,7 @@ const ALL: &[Point] = &Point::ALL;
 /// All but `remote`, whose wire is that of `http`, and whose gate is that of all others.
 const OWN: &[Point] = &[Point::Embedded, Point::Http, Point::Mcp];
 const HTTP: &[Point] = &[Point::Http];
+const ASKING: &[Point] = &[Point::Http, Point::Remote];
 const STREAMS: &[Point] = &[Point::Mcp];
 
 faults! {
@@ -89,11 +90,11 @@ faults! {
     /// No answer ever comes.
     AnswersNever = "answers-never" in wire at HTTP;
     /// Garbage, other protocols and forged allows come instead of an answer.
-    Garbage = "garbage" in wire at HTTP;
+    Garbage = "garbage" in wire at ASKING;
     /// An allow is cut after its first byte, its second, and so on.
     Truncated = "truncated" in wire at HTTP;
     /// One byte of an allow is changed on the way.
-    Changed = "answer-changed" in wire at HTTP;
+    Changed = "answer-changed" in wire at ASKING;
     /// Calls are cut after each byte, and the agent is gone.
     CallTruncated = "call-truncated" in wire at STREAMS;
     /// Bytes of the log, its key ring or its witnesses are flipped before a restart.
@@ -119,7 +120,7 @@ faults! {
     /// An answer, a receipt or a call is used again.
     Replayed = "permit-replayed" in permit at OWN;
     /// The arguments are changed after the decision, or on the way to it.
-    ArgumentsChanged = "arguments-changed" in permit at OWN;
+    ArgumentsChanged = "arguments-changed" in permit at ALL;
     /// The connection is cut, or the asking program gone, after the decision and before the action.
     CutBetween = "cut-between" in permit at OWN;
     /// A thousand calls at once on one grant.
