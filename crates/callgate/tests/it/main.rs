@@ -27,5 +27,6 @@ mod prove;
 mod releasing;
 mod serving;
 mod simulating;
+mod stopping;
 mod testing;
 mod webhooks;
