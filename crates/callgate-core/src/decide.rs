@@ -367,6 +367,7 @@ pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
         decided.effects.charged = None;
         decided.effects.open_until_ms = None;
         decided.effects.running = None;
+        decided.effects.running = None;
         decided.effects.observations.clear();
     }
 }

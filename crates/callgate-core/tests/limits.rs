@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use callgate_core::catalogue::Catalogue;
 use callgate_core::constraint::Constraints;
-use callgate_core::decide::{Ask, Decided, decide, levels};
+use callgate_core::decide::{Ask, Decided, after_the_fact, decide, levels};
 use callgate_core::decision::{Code, Decision, Mode, Source};
 use callgate_core::digest::Digest;
 use callgate_core::facts::{Credential, Facts};
@@ -21,6 +21,8 @@ use callgate_core::request::Request;
 use callgate_core::rule::{ApprovalTerms, Rule, Specificity, Stage, Verdict};
 use callgate_core::snapshot::{Defaults, Snapshot};
 use callgate_core::state::meters::BreakerReset;
+use callgate_core::state::stops::{StopScope, StopStart};
+use callgate_core::state::unchecked::UncheckedDelta;
 use callgate_core::state::{Change, Conflict, Delta, OutcomeDelta, SnapshotRef, State};
 use proptest::prelude::*;
 
@@ -678,4 +680,34 @@ proptest! {
             }
         }
     }
+}
+
+/// What ran while the gate was away is counted whatever it meets, or its journal could never be handed in.
+#[test]
+fn what_ran_unchecked_counts_beyond_full_budgets_open_breakers_and_stops() {
+    let mut log = log(vec![
+        limit("spend", &[], Does::Budget(budget("1", Span::Day {}))),
+        limit("n", &[Dimension::Tool], Does::Breaker(breaker(Trip::Allowed, "1"))),
+    ]);
+    assert_eq!(log.answer(""), ALLOW);
+    let stale = log.decide("");
+    assert_eq!(stale.settled.code, Some(Code::BreakerOpen));
+    let mut ran = stale;
+    let unchecked = UncheckedDelta {
+        at_ms: NOW,
+        exceeded: None,
+        journal: "j".to_owned(),
+        lease: 0,
+        point: "p".to_owned(),
+        sequence: 0,
+    };
+    after_the_fact(&mut ran, unchecked, &Facts::new(Credential::Development, NOW));
+    // Somebody stops everything before it is committed.
+    let everything = StopStart { by: "ana".to_owned(), note: None, scope: StopScope::Everything {} };
+    log.push(Change::StopCreated(everything)).unwrap();
+    let index = log.commit(&ran).unwrap();
+    let used = |log: &Log| log.state.meters().list("spend").next().unwrap().1.used(NOW).to_string();
+    assert_eq!(used(&log), "2");
+    log.end(index, Ended::Succeeded, Some("5"));
+    assert_eq!(used(&log), "6", "its outcome settles it like any other");
 }

@@ -297,34 +297,35 @@ impl Limited {
 
     /// What an action counts that runs whatever is decided: what it takes, without asking for room.
     pub(crate) fn anyway(self, request: &Request, decided: Option<Box<Charged>>) -> Option<Box<Charged>> {
+        let mut charged = self.marked(request, |trip| !matches!(trip, Trip::Denied(_)));
         // What it was permitted to take is not here any more.
         let taken = decided.map(|charged| charged.takes).unwrap_or_default();
         let takes = self.takes.into_iter().chain(taken);
-        let takes = takes.map(|take| Take { loose: true, near: None, over: false, ..take });
-        let mut charged = Charged { epoch: self.epoch, takes: takes.collect(), ..Charged::default() };
-        for Charge { limit, amount, name } in &self.charges {
-            let (Does::Breaker(breaker), Ok(amount)) = (&limit.does, amount) else { continue };
-            let into = match breaker.trip {
-                Trip::Denied(_) => continue,
-                Trip::Failed { .. } => &mut charged.watches,
-                Trip::Allowed | Trip::Distinct => &mut charged.marks,
-            };
-            let name = name.map(|name| hidden(self.blind.as_ref(), &name));
-            into.extend(marks(limit, breaker, *amount, name, request));
-        }
+        charged.takes = takes.map(|take| Take { loose: true, near: None, over: false, ..take }).collect();
         (!charged.is_empty()).then(|| Box::new(charged))
     }
 
     /// What the decision counts; `None` if nothing. `codes` are those of its reasons.
     pub(crate) fn after(&mut self, request: &Request, permits: bool, codes: &[Code]) -> Option<Box<Charged>> {
+        let mut charged = self.marked(request, |trip| match trip {
+            Trip::Denied(wanted) => !permits && counts(wanted, codes),
+            Trip::Allowed | Trip::Distinct | Trip::Failed { .. } => permits,
+        });
+        if permits {
+            charged.takes = std::mem::take(&mut self.takes);
+            charged.probes = std::mem::take(&mut self.probes);
+        }
+        // What runs must be decided again if a breaker opened meanwhile.
+        let matters = !charged.is_empty() || (permits && charged.epoch > 0);
+        matters.then(|| Box::new(charged))
+    }
+
+    /// What those breakers count that `counts` picks: now, or when the action ends.
+    fn marked(&self, request: &Request, counts: impl Fn(&Trip) -> bool) -> Charged {
         let mut charged = Charged { epoch: self.epoch, ..Charged::default() };
         for Charge { limit, amount, name } in &self.charges {
             let (Does::Breaker(breaker), Ok(amount)) = (&limit.does, amount) else { continue };
-            let counts = match &breaker.trip {
-                Trip::Denied(wanted) => !permits && counts(wanted, codes),
-                Trip::Allowed | Trip::Distinct | Trip::Failed { .. } => permits,
-            };
-            if !counts {
+            if !counts(&breaker.trip) {
                 continue;
             }
             let into = match breaker.trip {
@@ -334,13 +335,7 @@ impl Limited {
             let name = name.map(|name| hidden(self.blind.as_ref(), &name));
             into.extend(marks(limit, breaker, *amount, name, request));
         }
-        if permits {
-            charged.takes = std::mem::take(&mut self.takes);
-            charged.probes = std::mem::take(&mut self.probes);
-        }
-        // What runs must be decided again if a breaker opened meanwhile.
-        let matters = !charged.is_empty() || (permits && charged.epoch > 0);
-        matters.then(|| Box::new(charged))
+        charged
     }
 }
 
