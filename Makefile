@@ -72,7 +72,7 @@ lint:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --debug --quiet --version $(DENY_VERSION)
 	$(CARGO) deny --log-level error check licenses bans sources
 
-# One part alone: make bench PART=decide (or cedar, rego, history, simulate, durable, approvals, release, mcp). OPA=path names the opa that is asked
+# One part alone: make bench PART=decide (or cedar, rego, history, limits, simulate, durable, approvals, release, mcp). OPA=path names the opa that is asked
 # beside ours.
 bench: demo-server
 	$(CARGO) build --release --quiet --package callgate --package callgate-bench

@@ -20,6 +20,7 @@ mod cedar;
 mod decide;
 mod durable;
 mod history;
+mod limits;
 mod rego;
 mod release;
 mod scale;
@@ -49,6 +50,9 @@ fn main() {
     }
     if runs("history") {
         history::run();
+    }
+    if runs("limits") {
+        limits::run();
     }
     if runs("simulate") {
         simulate::run();
