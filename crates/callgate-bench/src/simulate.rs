@@ -1,6 +1,6 @@
 //! Simulation: recorded decisions of the example bundle decided again by a candidate, from a log on disk.
 //!
-//! One thread does everything: reading, unsealing, parsing, deciding, counting.
+//! One thread does everything, reading, unsealing, parsing, deciding, counting; then two share the reading.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_core::snapshot::Snapshot;
 use callgate_gate::clock::{Clock as _, SystemClock};
-use callgate_gate::simulate::{Library, Plan, Simulation, SimulationInput};
+use callgate_gate::simulate::{Library, Plan, Report, Simulation, SimulationInput};
 use callgate_gate::{Asked, Credential, Gate, GateOptions};
 use callgate_log::hash::sha256;
 use callgate_policy::Bundle;
@@ -122,18 +122,20 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     (out, cpu() - before)
 }
 
-/// Everything, from the files, on this thread.
-fn offline(folder: &Path, candidate: &Arc<Snapshot>) -> (callgate_gate::simulate::Report, f64) {
+/// Everything, from the files: the processor time of this thread, and the time on the clock.
+fn offline(folder: &Path, candidate: &Arc<Snapshot>, threads: usize) -> (Report, f64, f64) {
     let Ok(fs) = ReadOnlyFs::new(folder) else { panic!("no log") };
     let fs: Arc<dyn Fs> = Arc::new(fs);
     let Ok(keyring) = Keyring::open(Arc::clone(&fs), Arc::new(OsRandom)) else { panic!("no key ring") };
-    timed(|| {
+    let begun = Instant::now();
+    let (report, took) = timed(|| {
         let plan = Plan::new(Arc::clone(candidate));
-        let mut simulation = Simulation::new(plan, Library::default(), true);
+        let mut simulation = Simulation::new(plan, Library::default(), true, &keyring).threads(threads);
         let mut reader = LogReader::new(fs);
-        while reader.visit(|receipt| simulation.push(receipt, &keyring)).is_ok_and(|more| more) {}
+        while reader.visit(|receipt| simulation.push(receipt)).is_ok_and(|more| more) {}
         simulation.finish()
-    })
+    });
+    (report, took, begun.elapsed().as_secs_f64())
 }
 
 /// Where the time of one decision goes, each part alone over the same receipts.
@@ -213,7 +215,7 @@ pub(crate) fn run() {
     for (name, candidate) in
         [("the snapshot that had decided", &same), ("one that asks people about writes", &other)]
     {
-        let (report, seconds) = offline(folder.path(), candidate);
+        let (report, seconds, _) = offline(folder.path(), candidate, 1);
         assert_eq!(
             report.totals.evaluated,
             u64::try_from(decisions).unwrap_or(0),
@@ -221,6 +223,10 @@ pub(crate) fn run() {
             report.not_evaluated
         );
         row(&format!("{name}: {} flips", report.totals.tightened), decisions, seconds);
+    }
+    for threads in [1, 2] {
+        let (_, _, elapsed) = offline(folder.path(), &other, threads);
+        row(&format!("the same by the clock, {threads} threads"), decisions, elapsed);
     }
     let (report, took) = nanos(|| {
         let input = SimulationInput::History(Plan::new(Arc::clone(&other)));

@@ -195,19 +195,20 @@ fn audit(world: &World, gate: &Gate, outside: &Outside) {
 fn simulated(world: &World, receipts: &[StoredReceipt], keyring: &Keyring) {
     let before = everything(world.fs().as_ref());
     let mut library = Library::read(receipts.iter().cloned().map(Ok::<_, String>)).expect("snapshots");
-    let report = |candidate: &Arc<Snapshot>, filter: Filter| {
+    let report = |candidate: &Arc<Snapshot>, filter: Filter, threads: usize| {
         let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
-        let mut simulation = Simulation::new(plan, Library::default(), true);
-        receipts.iter().for_each(|receipt| simulation.push(receipt.view(), keyring));
+        let mut simulation = Simulation::new(plan, Library::default(), true, keyring).threads(threads);
+        receipts.iter().for_each(|receipt| simulation.push(receipt.view()));
         simulation.finish()
     };
     for number in 1u64.. {
         let version = format!("v{number}");
         let Ok(candidate) = library.get(&version) else { break };
-        let own = report(&candidate, Filter { snapshot: Some(version), ..Filter::default() });
+        let own = report(&candidate, Filter { snapshot: Some(version), ..Filter::default() }, 1);
         assert_eq!((own.totals.same, own.totals.not_evaluated), (own.totals.decisions, 0), "{own:?}");
-        let all = report(&candidate, Filter::default());
-        assert_eq!(all.to_json(), report(&candidate, Filter::default()).to_json());
+        let all = report(&candidate, Filter::default(), 1);
+        assert_eq!(all.to_json(), report(&candidate, Filter::default(), 1).to_json());
+        assert_eq!(all.to_json(), report(&candidate, Filter::default(), 3).to_json());
         assert_eq!(all.totals.evaluated + all.totals.not_evaluated, all.totals.decisions);
     }
     assert!(everything(world.fs().as_ref()) == before, "nothing on the disk changed");

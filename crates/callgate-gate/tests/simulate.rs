@@ -44,9 +44,9 @@ fn changed(from: &str, to: &str) -> Arc<Snapshot> {
 fn offline(world: &World, gate: &Gate, candidate: &Arc<Snapshot>, filter: Filter) -> Report {
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
     let plan = Plan { filter, ..Plan::new(Arc::clone(candidate)) };
-    let mut simulation = Simulation::new(plan, Library::default(), true);
+    let mut simulation = Simulation::new(plan, Library::default(), true, &keyring);
     for receipt in gate.scan() {
-        simulation.push(receipt.expect("readable").view(), &keyring);
+        simulation.push(receipt.expect("readable").view());
     }
     simulation.finish()
 }
@@ -162,7 +162,7 @@ async fn what_cannot_be_read_is_counted_and_named() {
     assert_eq!((report.totals.decisions, report.totals.evaluated), (6, 5));
     // Whatever lies on disk in place of a receipt.
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
-    let mut simulation = Simulation::new(Plan::new(candidate), Library::default(), true);
+    let mut simulation = Simulation::new(Plan::new(candidate), Library::default(), true, &keyring);
     for (number, receipt) in gate.scan().enumerate() {
         let mut receipt = receipt.expect("readable");
         match number {
@@ -172,7 +172,7 @@ async fn what_cannot_be_read_is_counted_and_named() {
             5 => receipt.attachment.clear(),
             _ => {}
         }
-        simulation.push(receipt.view(), &keyring);
+        simulation.push(receipt.view());
     }
     let report = simulation.finish();
     assert_eq!(reasons(&report), [(Reason::Erased, 1), (Reason::Unreadable, 4)]);
@@ -186,9 +186,9 @@ async fn without_the_old_snapshot_nothing_is_concluded() {
     let gate = world.open(Some(&example())).await.expect("opens");
     five(&world, &gate).await;
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
-    let mut simulation = Simulation::new(Plan::new(compile(&example())), Library::default(), true);
+    let mut simulation = Simulation::new(Plan::new(compile(&example())), Library::default(), true, &keyring);
     for receipt in gate.scan().skip(2) {
-        simulation.push(receipt.expect("readable").view(), &keyring);
+        simulation.push(receipt.expect("readable").view());
     }
     assert_eq!(reasons(&simulation.finish()), [(Reason::SnapshotUnreadable, 5)]);
 }

@@ -60,9 +60,9 @@ fn simulated(
     let keyring = Keyring::open(world.fs(), Arc::new(OsRandom)).expect("the key ring opens");
     let plan = Plan { baseline: baseline.cloned(), ..Plan::new(Arc::clone(candidate)) };
     assert_eq!(plan.begins_ms(), None);
-    let mut simulation = Simulation::new(plan, Library::default(), true);
+    let mut simulation = Simulation::new(plan, Library::default(), true, &keyring);
     for receipt in gate.scan() {
-        simulation.push(receipt.expect("readable").view(), &keyring);
+        simulation.push(receipt.expect("readable").view());
     }
     simulation.finish()
 }

@@ -4,23 +4,23 @@
 //! does not tell is counted as not decided again. Nothing here writes, and no clock is read.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use callgate_core::decide::{Decided, decide};
 use callgate_core::decision::Decision;
 use callgate_core::snapshot::Snapshot;
 use callgate_core::state::{Change, Delta};
-use callgate_log::hash::sha256;
 use callgate_policy::Explanation;
-use callgate_store::{Key, Keyring, ReceiptView};
+use callgate_store::{Keyring, ReceiptView};
 
 use super::filter::Filter;
-use super::library::{self, Library};
+use super::library::Library;
 use super::past;
+use super::reading::{Basis, Batch, Found, Read, Reader};
 use super::recorded::Recorded;
 use super::report::{At, Example, Inputs, Place, Reason, Report, Source};
-use super::side::{self, Refused, Side, refused};
+use super::side::{self, Refused, Side};
 use super::tally::{Flip, Lengths, Tally};
 use crate::vault::Unsealed;
 
@@ -64,7 +64,7 @@ impl Plan {
 /// A snapshot against the recorded decisions of a log. Give it every receipt that [`Plan::begins_ms`] asks
 /// for, in order; then [`Simulation::finish`].
 #[derive(Debug)]
-pub struct Simulation {
+pub struct Simulation<'k> {
     candidate: Side,
     baseline: Option<Side>,
     filter: Filter,
@@ -72,40 +72,17 @@ pub struct Simulation {
     library: Library,
     recorded_by: BTreeMap<String, u64>,
     receipts: Option<(u64, u64)>,
-    keys: Keys,
+    keyring: &'k Keyring,
+    threads: usize,
+    /// Receipts that were given and not looked at yet.
+    batch: Batch,
 }
 
-/// How many keys are kept at once.
-const KEYS: usize = 1024;
-/// For how many receipts a key is kept.
-const MOMENT: u64 = 16_384;
-
-/// The keys that were asked for last: receipts of one session lie close together. They are forgotten
-/// after a moment, as a key may be erased.
-#[derive(Debug, Default)]
-struct Keys(HashMap<u64, Key>);
-
-impl Keys {
-    fn get(&mut self, keyring: &Keyring, slot: u64) -> Result<Option<Key>, String> {
-        if let Some(key) = self.0.get(&slot) {
-            return Ok(Some(key.clone()));
-        }
-        let key = keyring.slot_key(slot).map_err(|e| e.to_string())?;
-        if self.0.len() >= KEYS {
-            self.0.clear();
-        }
-        if let Some(key) = &key {
-            self.0.insert(slot, key.clone());
-        }
-        Ok(key)
-    }
-}
-
-impl Simulation {
+impl<'k> Simulation<'k> {
     /// Begins. `library` holds the snapshots from before what will be read; `whole` says that nothing was
-    /// before it.
+    /// before it; `keyring` opens what was recorded.
     #[must_use]
-    pub fn new(plan: Plan, library: Library, whole: bool) -> Self {
+    pub fn new(plan: Plan, library: Library, whole: bool, keyring: &'k Keyring) -> Self {
         let begins = plan.begins_ms().filter(|_| !whole);
         Self {
             candidate: Side::new(plan.candidate, begins),
@@ -115,44 +92,72 @@ impl Simulation {
             library,
             recorded_by: BTreeMap::new(),
             receipts: None,
-            keys: Keys::default(),
+            keyring,
+            threads: 1,
+            batch: Batch::default(),
         }
+    }
+
+    /// Reads on so many threads. The report is the same on any number of them.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     fn sides(&mut self) -> impl Iterator<Item = &mut Side> {
         std::iter::once(&mut self.candidate).chain(&mut self.baseline)
     }
 
-    /// Decides the next receipt again, if it is a decision that is looked at.
-    pub fn push(&mut self, receipt: ReceiptView<'_>, keyring: &Keyring) {
+    /// Decides the next receipt again, if it is a decision that is looked at; at once or together with
+    /// those that come after it.
+    pub fn push(&mut self, receipt: ReceiptView<'_>) {
+        self.batch.add(receipt);
+        if self.batch.is_full() {
+            self.catch_up();
+        }
+    }
+
+    /// Looks at everything that was given.
+    fn catch_up(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let (filter, remembers) = (&self.filter, self.remembers());
+        let reader = Reader { filter, remembers, keyring: self.keyring, threads: self.threads };
+        for read in reader.read(&batch) {
+            self.take(read);
+        }
+        batch.clear();
+        self.batch = batch;
+    }
+
+    fn take(&mut self, Read { receipt, found }: Read<'_>) {
         let (from, _) = self.receipts.unwrap_or((receipt.index, receipt.index));
         self.receipts = Some((from, receipt.index.saturating_add(1)));
-        self.tally.totals.read = self.tally.totals.read.saturating_add(1);
-        if receipt.index.is_multiple_of(MOMENT) {
-            self.keys.0.clear();
-        }
-        if library::is_decision(receipt) {
-            if library::time_of(receipt).is_some_and(|at| !self.filter.is_in_time(at)) && !self.remembers() {
-                self.tally.totals.filtered_out = self.tally.totals.filtered_out.saturating_add(1);
-                return;
+        let totals = &mut self.tally.totals;
+        totals.read = totals.read.saturating_add(1);
+        match found {
+            Found::PassedOver => totals.filtered_out = totals.filtered_out.saturating_add(1),
+            Found::Control => totals.control = totals.control.saturating_add(1),
+            Found::Decision { recorded, wanted, basis } => {
+                let counter = if wanted { &mut totals.decisions } else { &mut totals.filtered_out };
+                *counter = counter.saturating_add(1);
+                match basis.map(|basis| self.evaluate(receipt, &recorded, basis)) {
+                    Some(Ok(again)) if wanted => self.count(receipt, &recorded, &again),
+                    Some(Err(why)) if wanted => self.not_evaluated(receipt.index, why),
+                    _ => {}
+                }
             }
-            return self.decision(receipt, keyring);
+            Found::Change(delta) => self.changed(receipt, &delta),
+            Found::Unreadable(problem) => self.unreadable(receipt, problem),
         }
-        let delta: Delta = match serde_json::from_slice(receipt.delta) {
-            Ok(delta) => delta,
-            Err(e) => return self.unreadable(receipt, format!("its state change cannot be read: {e}")),
-        };
-        match &delta.change {
-            Change::Decision(_) => self.decision(receipt, keyring),
-            Change::Outcome(outcome) => {
-                let status = crate::past::status(receipt.payload).ok();
-                self.sides().for_each(|side| side.ended(receipt, outcome, status, delta.now_ms));
-            }
-            _ => {
-                self.sides().for_each(|side| side.changed(receipt.index, &delta));
-                self.library.learn(receipt, &delta);
-            }
+    }
+
+    fn changed(&mut self, receipt: ReceiptView<'_>, delta: &Delta) {
+        if let Change::Outcome(outcome) = &delta.change {
+            let status = crate::past::status(receipt.payload).ok();
+            return self.sides().for_each(|side| side.ended(receipt, outcome, status, delta.now_ms));
         }
+        self.sides().for_each(|side| side.changed(receipt.index, delta));
+        self.library.learn(receipt, delta);
     }
 
     /// Whether decisions must be made again for the sake of those that come later.
@@ -160,43 +165,14 @@ impl Simulation {
         self.candidate.remembers() || self.baseline.as_ref().is_some_and(Side::remembers)
     }
 
-    fn decision(&mut self, receipt: ReceiptView<'_>, keyring: &Keyring) {
-        let recorded = match Recorded::read(receipt.payload) {
-            Ok(recorded) => recorded,
-            Err(problem) => return self.unreadable(receipt, problem),
-        };
-        let totals = &mut self.tally.totals;
-        if recorded.is_control() {
-            totals.control = totals.control.saturating_add(1);
-            return;
-        }
-        let wanted = self.filter.takes(&recorded);
-        let counter = if wanted { &mut totals.decisions } else { &mut totals.filtered_out };
-        *counter = counter.saturating_add(1);
-        if !wanted && !self.remembers() {
-            return;
-        }
-        match self.evaluate(receipt, &recorded, keyring) {
-            Ok(again) if wanted => self.count(receipt, &recorded, &again),
-            Err(why) if wanted => self.not_evaluated(receipt.index, why),
-            _ => {}
-        }
-    }
-
     /// Decides again on both sides; each keeps what it must know later, even where the other cannot.
     fn evaluate(
         &mut self,
         receipt: ReceiptView<'_>,
         recorded: &Recorded<'_>,
-        keyring: &Keyring,
+        basis: Result<Basis, Refused>,
     ) -> Result<Again, Refused> {
-        let unreadable = |problem: String| (Reason::Unreadable, problem);
-        let record = self.open(receipt, keyring);
-        let inputs = record.and_then(|record| {
-            let (ask, facts) = side::read(&record).map_err(unreadable)?;
-            Ok((record, ask, facts))
-        });
-        let (record, ask, facts) = inputs.inspect_err(|_| {
+        let Basis { record, ask, facts } = basis.inspect_err(|_| {
             for side in std::iter::once(&mut self.candidate).chain(&mut self.baseline) {
                 side.lost_event(recorded.issued_at_ms);
                 side.lost(receipt, Some(recorded.version()), &self.library);
@@ -210,14 +186,6 @@ impl Simulation {
         let was = self.baseline.as_mut().map(|side| one(side, ask.clone(), facts.clone()));
         let now = one(&mut self.candidate, ask, facts);
         Ok(Again { now: now?, was: was.transpose()?, record })
-    }
-
-    /// What is sealed beside a receipt.
-    fn open(&mut self, receipt: ReceiptView<'_>, keyring: &Keyring) -> Result<Unsealed, Refused> {
-        let payload_sha256 = sha256(receipt.payload).into_bytes();
-        let opened = Unsealed::open(receipt.attachment, &payload_sha256, |slot| self.keys.get(keyring, slot));
-        let opened = opened.map_err(|problem| (Reason::Unreadable, problem))?;
-        opened.ok_or_else(|| refused(Reason::Erased))
     }
 
     fn count(&mut self, receipt: ReceiptView<'_>, recorded: &Recorded<'_>, again: &Again) {
@@ -293,7 +261,8 @@ impl Simulation {
 
     /// The report.
     #[must_use]
-    pub fn finish(self) -> Report {
+    pub fn finish(mut self) -> Report {
+        self.catch_up();
         let (from, to) = self.receipts.unwrap_or((0, 0));
         let in_force = || self.library.in_force().and_then(|version| self.library.digest(version));
         let given = self.baseline.map(|baseline| baseline.snapshot.digest.to_string());

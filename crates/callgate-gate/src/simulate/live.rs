@@ -1,7 +1,9 @@
 //! Simulating inside a running gate: its own log and snapshots, off the threads that decide.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use callgate_core::snapshot::Snapshot;
 
@@ -152,10 +154,13 @@ impl Gate {
         let until = plan.filter.until_ms.map(|until| self.first_at(until.saturating_add(MARGIN_MS), end));
         let to = until.unwrap_or(Ok(end)).map_err(wrong)?;
         let library = self.library(end).map_err(wrong)?;
-        let mut simulation = Simulation::new(plan, library, from == 0);
+        // Decisions come first: a simulation leaves them half of the machine.
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).div_euclid(2).max(1);
+        let simulation = Simulation::new(plan, library, from == 0, self.vault.keyring());
+        let mut simulation = simulation.threads(threads);
         let total = to.saturating_sub(from);
         let visited = self.store.visit(from, to, |receipt| {
-            simulation.push(receipt, self.vault.keyring());
+            simulation.push(receipt);
             let done = receipt.index.saturating_sub(from).saturating_add(1);
             if done.is_multiple_of(STEP) || done == total {
                 progress(done, total);

@@ -13,6 +13,7 @@ mod live;
 mod meters;
 mod past;
 mod positions;
+mod reading;
 mod recorded;
 mod report;
 mod side;

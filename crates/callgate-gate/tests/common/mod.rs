@@ -136,8 +136,8 @@ pub fn flips_nothing_of_its_own(gate: &Gate, keyring: &Keyring) {
         let Ok(candidate) = library.get(&version) else { break };
         let filter = Filter { snapshot: Some(version), ..Filter::default() };
         let plan = Plan { filter, ..Plan::new(candidate) };
-        let mut simulation = Simulation::new(plan, Library::default(), true);
-        gate.scan().for_each(|receipt| simulation.push(receipt.expect("readable").view(), keyring));
+        let mut simulation = Simulation::new(plan, Library::default(), true, keyring);
+        gate.scan().for_each(|receipt| simulation.push(receipt.expect("readable").view()));
         let report = simulation.finish();
         assert_eq!(report.totals.same, report.totals.evaluated, "{report:?}");
         assert!(report.not_evaluated.iter().all(|one| one.reason == Reason::Erased), "{report:?}");

@@ -121,10 +121,11 @@ pub(crate) fn over_corpus(
 pub(crate) fn over_history(evidence: &Evidence, plan: Plan) -> Result<Report, Failure> {
     let keyring = evidence.keyring()?;
     let mut progress = Progress::of(evidence.size()?);
-    let mut simulation = Simulation::new(plan, Library::default(), true);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut simulation = Simulation::new(plan, Library::default(), true, &keyring).threads(threads);
     let mut reader = evidence.reader();
     let visited = evidence::visit(&mut reader, |receipt| {
-        simulation.push(receipt, &keyring);
+        simulation.push(receipt);
         progress.at(receipt.index.saturating_add(1));
     });
     progress.end();
