@@ -2,12 +2,15 @@
 //! it, and what that makes of the decision.
 //!
 //! Only [`Decision::RequireApproval`] is ever lifted, only by a grant of the very rule that holds the
-//! action, under the very terms it asks for now. A deny stays a deny.
+//! action, under the very terms it asks for now. A deny stays a deny, and what is too frequent for a throttle
+//! waits whoever agreed to it.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::constraint::Constraints;
-use crate::decision::{Code, Decision, Reason};
+use crate::decision::{Code, Decision, Mode, Reason};
 use crate::digest::Digest;
 use crate::facts::Facts;
 use crate::name::Name;
@@ -289,8 +292,14 @@ pub(crate) fn resolve(
         return (settled, None);
     };
     let names = ApprovalNames::of(request, &read.blind);
-    let wanted = terms_name(&rule.id, &terms);
-    let effect = match answer(&read.seen, request, &read.blind, &wanted) {
+    let wanted = terms_name(&holders(&settled, &rule), &terms);
+    let answer = answer(&read.seen, request, &read.blind, &wanted);
+    // People agree to the action, not to how often it runs: what they granted is kept for later.
+    if let (Answer::Use(..), Some((throttle, wait_ms))) = (&answer, longest_wait(&settled, defaults)) {
+        slow_down(&mut settled, throttle, wait_ms);
+        return (settled, None);
+    }
+    let effect = match answer {
         Answer::Use(effect, why) => {
             lift(&mut settled, &rule, why);
             effect
@@ -310,6 +319,42 @@ pub(crate) fn resolve(
     };
     let seen = read.seen.digest();
     (settled, Some(ApprovalDelta { action: names.action, effect, scope: names.scope, seen }))
+}
+
+/// What speaks of a limit, in this answer: what is only monitored does not, unless all of it is answered for.
+fn limits<'a>(settled: &'a Settled, effect: Decision) -> impl Iterator<Item = &'a Arc<Rule>> {
+    let enforced = settled.mode == Mode::Enforce;
+    let of_limits = |rule: &&Arc<Rule>| matches!(rule.module, "budget" | "throttle");
+    let spoken = settled.verdicts.iter().filter(|it| it.error.is_none()).map(|it| &it.rule);
+    let spoken = spoken.filter(move |rule| enforced || rule.mode == Mode::Enforce);
+    spoken.filter(of_limits).filter(move |rule| rule.effect == effect)
+}
+
+/// What holds an action: the rule, and the budgets beside it, which may ask the same people. Who agreed to the one
+/// has not agreed to the others.
+fn holders(settled: &Settled, rule: &Rule) -> String {
+    let budgets = limits(settled, Decision::RequireApproval).map(|budget| &*budget.id);
+    let mut all: Vec<&str> = budgets.filter(|id| *id != &*rule.id).collect();
+    all.sort_unstable();
+    all.insert(0, &rule.id);
+    all.join("\n")
+}
+
+/// The throttle that makes the action wait longest, and for how many milliseconds.
+fn longest_wait(settled: &Settled, defaults: &Defaults) -> Option<(Arc<Rule>, u64)> {
+    let throttles = limits(settled, Decision::Throttle);
+    let waits = throttles.map(|rule| (Arc::clone(rule), rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)));
+    waits.max_by_key(|(_, wait_ms)| *wait_ms)
+}
+
+/// Puts the action off because it is too frequent.
+fn slow_down(settled: &mut Settled, throttle: Arc<Rule>, wait_ms: u64) {
+    settled.decision = Decision::Throttle;
+    settled.code = Some(Code::RateExceeded);
+    settled.approval = None;
+    settled.retry_after_ms = Some(wait_ms);
+    settled.reasons.sort_by_key(|reason| reason.code != Some(Code::RateExceeded));
+    settled.matched = Some(throttle);
 }
 
 enum Answer {
