@@ -253,10 +253,8 @@ pub fn levels(snapshot: &Snapshot, ask: &Ask, credential: &Credential) -> Option
 /// What of an action is looked at again while it runs.
 fn running(request: &Request, constraints: &Constraints) -> Running {
     let text = |name: &Name| name.as_str().to_owned();
-    let tool = request.tool.as_ref().map(|tool| &tool.identity);
-    let called = [tool, request.topic.as_ref(), request.session.function.as_ref()];
     Running {
-        called: called.into_iter().flatten().map(text).collect(),
+        called: request.called().map(text).collect(),
         chain: request.agent.chain.iter().map(text).collect(),
         max_runtime_ms: constraints.number(Kind::MaxRuntimeMs),
         on_behalf_of: request.agent.on_behalf_of.as_ref().map(text),

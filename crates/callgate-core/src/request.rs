@@ -248,6 +248,14 @@ impl Request {
         tool.or(self.topic.as_ref()).or(self.session.function.as_ref()).map_or("", Name::as_str)
     }
 
+    /// Every name that the action goes by: the tool, the topic, the function, and the tool's name without its server.
+    pub fn called(&self) -> impl Iterator<Item = &Name> {
+        let tool = self.tool.as_ref();
+        let bare = tool.filter(|tool| tool.server.is_some()).map(|tool| &tool.name);
+        let identity = tool.map(|tool| &tool.identity);
+        [identity, self.topic.as_ref(), self.session.function.as_ref(), bare].into_iter().flatten()
+    }
+
     /// The contract step this request claims: `session.step`, else `session.function`.
     #[must_use]
     pub fn step(&self) -> Option<&Name> {

@@ -45,7 +45,7 @@ pub struct StopRequest {
     /// The tenant; every tenant if absent, of a session `default`.
     #[serde(default)]
     pub tenant: Option<String>,
-    /// The tool: `server.name`, or the name alone; a topic or function, too.
+    /// The tool: `server.name`, or the name alone for that of every server; a topic or function, too.
     #[serde(default)]
     pub tool: Option<String>,
     /// Why, for people.

@@ -88,7 +88,7 @@ async fn every_scope_hits_what_it_names_and_nothing_else() {
     let bot =
         r#""agent":{"id":"bot","team":"support","chain":["planner"]},"tenant":"acme","session":{"id":"s1"}"#;
     type Row = (&'static str, &'static [(&'static str, &'static str)], bool);
-    let table: [Row; 22] = [
+    let table: [Row; 24] = [
         ("everything", &[], true),
         ("tenant", &[("tenant", "acme")], true),
         ("tenant", &[("tenant", "ACME")], true),
@@ -110,7 +110,9 @@ async fn every_scope_hits_what_it_names_and_nothing_else() {
         ("tool", &[("tool", "files.read")], true),
         ("tool", &[("tool", "FILES.Read"), ("tenant", "acme")], true),
         ("tool", &[("tool", "files.read"), ("tenant", "other")], false),
+        ("tool", &[("tool", "Read")], true),
         ("tool", &[("tool", "files")], false),
+        ("tool", &[("tool", "ead")], false),
     ];
     for (scope, names, hit) in table {
         assert_eq!(code(&gate, request(bot)).await, "ALLOW");

@@ -55,7 +55,7 @@ pub struct NewStop {
     /// The tenant; every tenant if absent, of a session `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The tool: `server.name`, or the name alone; a topic or function, too.
+    /// The tool: `server.name`, or the name alone for that of every server; a topic or function, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
     /// Why, for people.

@@ -300,7 +300,7 @@ const fn is_zero(number: &u64) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Running {
-    /// What it is called: the tool, the topic, the function, as far as there are any.
+    /// What it is called, see [`crate::request::Request::called`].
     pub called: Vec<String>,
     /// The agents that delegated to the one that asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

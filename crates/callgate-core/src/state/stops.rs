@@ -61,7 +61,7 @@ pub enum StopScope {
         /// The tenant whose agents may not use it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tenant: Option<String>,
-        /// What it is called: `server.name`, or the name alone.
+        /// What it is called: `server.name`, or the name alone, whatever server has it.
         tool: String,
     },
 }
@@ -149,6 +149,11 @@ fn key(kind: &str, names: &[&str]) -> String {
     key
 }
 
+/// The name behind a server's, where there is one.
+fn bare(action: &str) -> Option<&str> {
+    action.split_once('.').map(|(_, name)| name)
+}
+
 /// A stop as it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,14 +199,12 @@ impl Subject {
             _ => None,
         };
         let agent = &request.agent;
-        let tool = request.tool.as_ref().map(|tool| &tool.identity);
-        let called = [tool, request.topic.as_ref(), request.session.function.as_ref()];
         Self {
             tenant: folded(&request.tenant),
             session: request.session.id.as_ref().map(folded),
             teams: agent.team.as_ref().map(folded).into_iter().chain(held).collect(),
             agents: std::iter::once(&agent.id).chain(&agent.chain).map(folded).collect(),
-            tools: called.into_iter().flatten().map(folded).collect(),
+            tools: request.called().map(folded).collect(),
         }
     }
 
@@ -223,7 +226,7 @@ impl Subject {
             session: Some(&key.session).filter(|id| !id.is_empty()).map(|id| fold(id)),
             teams: approval.team.iter().map(|team| fold(team)).collect(),
             agents: std::iter::once(&key.agent).chain(&hold.chain).map(|id| fold(id)).collect(),
-            tools: vec![fold(&hold.action)],
+            tools: std::iter::once(hold.action.as_str()).chain(bare(&hold.action)).map(fold).collect(),
         }
     }
 
