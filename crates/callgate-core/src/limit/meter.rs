@@ -330,6 +330,16 @@ impl Meter {
         }
     }
 
+    /// Counts what an action takes of a limit of that size. A bucket is never emptier than empty, whatever runs
+    /// beyond it because that is only monitored: what is enforced later must not wait for all of that.
+    pub(crate) fn take(&mut self, at_ms: i64, amount: Amount, limit: Amount) -> i64 {
+        let (Tally::Bucket { full_ns }, Gauge::Bucket { interval_ns }) = (&self.tally, self.gauge) else {
+            return self.add(at_ms, amount, None);
+        };
+        let room = limit.minus(missing(*full_ns, at_ms, interval_ns));
+        self.add(at_ms, amount.min(room), None)
+    }
+
     /// Counts `amount`; gives the part or period that it went to, for [`Self::change`].
     pub(crate) fn add(&mut self, at_ms: i64, amount: Amount, name: Option<&Digest>) -> i64 {
         let part = match (&mut self.tally, self.gauge) {
@@ -445,11 +455,28 @@ fn values(request: &Request, dimension: Dimension) -> Vec<String> {
         Dimension::Chain => principals(request),
         Dimension::User => vec![folded(request.agent.on_behalf_of.as_ref())],
         Dimension::Session => {
-            let parts = [&request.tenant, &request.agent.id].map(|name| escaped(name.folded()));
-            vec![format!("{}/{}", parts.join("/"), escaped(&folded(request.session.id.as_ref())))]
+            let parts = [&request.tenant, &request.agent.id].map(|name| named(name.folded()));
+            vec![format!("{}/{}", parts.join("/"), named(&folded(request.session.id.as_ref())))]
         }
         Dimension::Tool => vec![fold(request.action_name())],
     }
+}
+
+/// The longest value that stands in the name of a meter as it is, in bytes.
+const MAX_VALUE: usize = 90;
+/// How much of a longer one stands before its digest, in bytes.
+const BEGINNING: usize = 32;
+
+/// A folded name as it stands in the name of a meter. Folding can make a name ten times as long, and who asks picks
+/// many of them: of a long one there is the beginning and a digest, together longer than any that stands as it is.
+#[must_use]
+pub fn named(folded: &str) -> String {
+    let whole = escaped(folded);
+    if whole.len() <= MAX_VALUE {
+        return whole;
+    }
+    let beginning = whole.get(..whole.floor_char_boundary(BEGINNING)).unwrap_or_default();
+    format!("{beginning}~{}", Digest::of(whole.as_bytes()).hex())
 }
 
 /// Keeps `,` `=` and `/` for the names of meters.
@@ -475,7 +502,7 @@ pub fn keys(request: &Request, per: &[Dimension]) -> Vec<String> {
         let longer = |key: &String| {
             let comma = if key.is_empty() { "" } else { "," };
             let one = |value: &String| {
-                let value = if *dimension == Dimension::Session { value.clone() } else { escaped(value) };
+                let value = if *dimension == Dimension::Session { value.clone() } else { named(value) };
                 format!("{key}{comma}{dimension}={value}")
             };
             values.iter().map(one).collect::<Vec<_>>()
@@ -514,6 +541,20 @@ mod tests {
             assert_eq!((month_of(end), month_of(next.saturating_sub(1))), (month, month));
             end = next;
         }
+    }
+
+    #[test]
+    fn the_names_of_meters_are_short_whatever_they_count_by() {
+        assert_eq!(named("a,b=c/d%"), "a%2cb%3dc%2fd%25");
+        let longest = "\u{fdfa}".repeat(85);
+        let folded = [fold(&longest), fold(&format!("{longest}x"))];
+        assert!(folded[0].len() > 1_000);
+        let names = folded.map(|name| named(&name));
+        assert_ne!(names[0], names[1]);
+        for name in &names {
+            assert!((MAX_VALUE + 1..=BEGINNING + 65).contains(&name.len()), "{name}");
+        }
+        assert_eq!(named(&"a".repeat(MAX_VALUE)).len(), MAX_VALUE);
     }
 
     #[test]

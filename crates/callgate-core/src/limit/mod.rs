@@ -24,7 +24,10 @@ pub use amount::{Amount, AmountError, MAX_UNITS};
 pub use apply::{Ask, Level, LimitFacts, OpenBreaker, Reading, asks};
 pub(crate) use apply::{Limited, beside, judge};
 pub use delta::{Charged, Ended, HalfOpen, Mark, NearTake, Settle, Take};
-pub use meter::{Gauge, Meter, Span, keys, names, principals};
+pub use meter::{Gauge, Meter, Span, keys, named, names, principals};
+
+/// The unit that counts actions: the gate does, whatever is reported.
+pub const CALLS: &str = "calls";
 
 /// Whom a limit counts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -319,7 +319,7 @@ impl Meters {
     ) -> Expected {
         let mut expected = Expected { watches: charged.watches.clone(), ..Expected::default() };
         for take in &charged.takes {
-            let part = self.meter(&take.meter, take.gauge).add(at_ms, take.amount, None);
+            let part = self.meter(&take.meter, take.gauge).take(at_ms, take.amount, take.limit);
             self.keep(&take.meter);
             if let Some(release) = take.release_at_ms {
                 self.releases.insert((release, index, take.meter.clone()));
