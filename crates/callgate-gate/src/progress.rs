@@ -16,13 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::Credential;
 use crate::error::{ProgressError, Unavailable};
 use crate::gate::Gate;
+use crate::release::GATE;
 
 /// How long until the next heartbeat, in milliseconds.
 const NEXT_MS: u64 = 5000;
 /// The most cost units.
 const MAX_UNITS: usize = 64;
-/// Who writes down that an action was told to stop.
-use crate::release::GATE;
 
 /// What an enforcement point says of an action that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +122,7 @@ impl Gate {
         if !is_theirs(&open, credential) {
             return Err(ProgressError::NotYours(decision));
         }
-        let more = |it: &Reserved| spent.get(&it.unit).is_some_and(|spent| *spent > it.amount);
+        let more = |it: &Reserved| it.said(&spent).is_some_and(|spent| spent > it.amount);
         if !open.expected.reserved.iter().any(more) {
             return Ok(());
         }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Conflict;
 use crate::facts::Credential;
 use crate::limit::{
-    Amount, Ask, Charged, Dimension, Ended, Gauge, HalfOpen, Level, LimitFacts, Mark, Meter, OpenBreaker,
-    Reading, Settle, Take, keys,
+    Amount, Ask, CALLS, Charged, Dimension, Ended, Gauge, HalfOpen, Level, LimitFacts, Mark, Meter,
+    OpenBreaker, Reading, Settle, Take, keys,
 };
 use crate::name::Name;
 use crate::request::Request;
@@ -48,6 +48,14 @@ pub struct Expected {
     /// The breakers that count its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watches: Vec<Mark>,
+}
+
+impl Reserved {
+    /// What is said that it has spent. The gate counts actions itself, so that nothing is believed of them.
+    #[must_use]
+    pub fn said(&self, spent: &BTreeMap<String, Amount>) -> Option<Amount> {
+        spent.get(&self.unit).copied().filter(|_| self.unit != CALLS)
+    }
 }
 
 impl Expected {
@@ -448,13 +456,13 @@ impl Meters {
     /// Raises what is reserved for an action that has already spent more.
     pub(super) fn raise(&mut self, expected: &mut Expected, spent: &BTreeMap<String, Amount>) {
         for reserved in &mut expected.reserved {
-            let Some(spent) = spent.get(&reserved.unit).filter(|spent| **spent > reserved.amount) else {
+            let Some(spent) = reserved.said(spent).filter(|spent| *spent > reserved.amount) else {
                 continue;
             };
             if let Some(meter) = self.meters.get_mut(&reserved.meter) {
-                meter.change(reserved.part, reserved.amount, *spent);
+                meter.change(reserved.part, reserved.amount, spent);
             }
-            reserved.amount = *spent;
+            reserved.amount = spent;
         }
     }
 
@@ -473,7 +481,8 @@ impl Meters {
                 }
             }
             Ended::Failed => (opened.succeeded, opened.since_ms) = (0, at_ms),
-            Ended::Cancelled | Ended::NotRun => {}
+            // It showed nothing. The next one waits as long, or calling each off would be the way past.
+            Ended::Cancelled | Ended::NotRun => opened.since_ms = at_ms,
         }
     }
 
@@ -533,10 +542,10 @@ impl Meters {
 /// What counts of a reservation after the end.
 fn settled(reserved: &Reserved, ended: Ended, spent: &BTreeMap<String, Amount>) -> Amount {
     // An outcome that comes after all is of an action that ran, whatever was given back meanwhile.
-    let estimate = reserved.released.unwrap_or(reserved.amount);
-    let (reported, least) = match (spent.get(&reserved.unit), ended) {
-        (Some(spent), Ended::NotRun) => (*spent, reserved.amount),
-        (Some(spent), _) => (*spent, estimate),
+    let estimate = reserved.amount.max(reserved.released.unwrap_or_default());
+    let (reported, least) = match (reserved.said(spent), ended) {
+        (Some(spent), Ended::NotRun) => (spent, reserved.amount),
+        (Some(spent), _) => (spent, estimate),
         (None, Ended::NotRun) => (Amount::ZERO, reserved.amount),
         // What is not said was spent as it was estimated.
         (None, _) => (estimate, estimate),

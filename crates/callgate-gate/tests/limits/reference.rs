@@ -308,7 +308,7 @@ impl Reference {
             match end {
                 End::Succeeded => open.succeeded += 1,
                 End::Failed => (open.succeeded, open.since) = (0, now),
-                End::Cancelled | End::NotRun => {}
+                End::Cancelled | End::NotRun => open.since = now,
             }
             if open.succeeded >= needed {
                 breaker.open = None;

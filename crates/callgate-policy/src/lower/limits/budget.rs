@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use callgate_core::catalogue::Catalogue;
 use callgate_core::limit::{
-    Amount, Budget, Dimension, Does, Exceed, Limit, Near, Settle, Span as Time, Then,
+    Amount, Budget, CALLS, Dimension, Does, Exceed, Limit, Near, Settle, Span as Time, Then,
 };
 use callgate_core::name::Name;
 use callgate_core::snapshot::Defaults;
@@ -20,8 +20,6 @@ use crate::lower::{Part, approval};
 use crate::rules::Matcher;
 use crate::syntax::Node;
 
-/// The unit that counts actions.
-const CALLS: &str = "calls";
 /// The longest that a reservation without outcome waits to be given back: no outcome is taken later.
 const MAX_RELEASE_MS: u64 = 24 * 60 * 60 * 1000;
 
