@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
 use crate::request::{Agent, Request, Session};
-use crate::state::{OpenAction, State};
+use crate::state::{OpenAction, Running, SessionKey, State};
 use crate::value::Map;
 
 /// Why an action that runs must stop, in the order of precedence.
@@ -68,21 +68,20 @@ fn stopped(state: &State, open: &OpenAction) -> Option<Trouble> {
 
 /// A breaker that opened while it ran.
 fn blocked(state: &State, decision: u64, open: &OpenAction, now_ms: i64) -> Option<Trouble> {
-    let request = as_asked(open)?;
+    let request = as_asked(&open.key, open.team.as_deref(), &open.running)?;
     let breaker = state.meters().blocking(&request, decision, &open.expected.probes, now_ms)?;
     let reason = format!("breaker `{}` is open; a person has to look at what it counted", breaker.id);
     Some(Trouble { code: Halt::BreakerOpen, reason })
 }
 
 /// Who asked for what, as far as breakers tell requests apart.
-fn as_asked(open: &OpenAction) -> Option<Request> {
-    let (key, running) = (&open.key, &open.running);
-    let name = |text: &String| Name::new(text).ok();
+pub(crate) fn as_asked(key: &SessionKey, team: Option<&str>, running: &Running) -> Option<Request> {
+    let name = |text: &str| Name::new(text).ok();
     let agent = Agent {
         id: name(&key.agent)?,
-        team: open.team.as_ref().and_then(name),
-        chain: running.chain.iter().filter_map(name).collect(),
-        on_behalf_of: running.on_behalf_of.as_ref().and_then(name),
+        team: team.and_then(name),
+        chain: running.chain.iter().filter_map(|id| name(id)).collect(),
+        on_behalf_of: running.on_behalf_of.as_deref().and_then(name),
     };
     let session = Session { id: name(&key.session), ..Session::default() };
     Some(Request {
@@ -92,7 +91,7 @@ fn as_asked(open: &OpenAction) -> Option<Request> {
         tool: None,
         args: Map::default(),
         // What it is called stands here, whatever it was.
-        topic: running.called.first().and_then(name),
+        topic: running.called.first().and_then(|called| name(called)),
         risk_tags: BTreeSet::new(),
         labels: BTreeMap::new(),
         environment: None,

@@ -334,6 +334,40 @@ fn two_that_read_the_same_level_cannot_both_take_the_last_of_it() {
     }
 }
 
+/// Whoever makes up sessions to open breakers with delays nobody else; who is hit by one is decided again.
+#[test]
+fn breakers_of_others_cost_no_conflict() {
+    let spree = |per: &[Dimension]| limit("spree", per, Does::Breaker(breaker(Trip::Denied(vec![]), "1")));
+    for (per, same) in [
+        (Dimension::Session, r#""session":{"id":"own"}"#),
+        (Dimension::Tenant, r#""tenant":"own""#),
+        (Dimension::Team, r#""agent":{"id":"bot","team":"own"}"#),
+        (Dimension::Chain, r#""agent":{"id":"bot","chain":["own"]}"#),
+        (Dimension::User, r#""agent":{"id":"bot","on_behalf_of":"own"}"#),
+        (Dimension::Agent, r#""agent":{"id":"own"}"#),
+    ] {
+        let mut log = log(vec![spree(&[per])]);
+        let bad = |who: &str| format!(r#"{who},"tool":{{"name":"bad"}}"#);
+        let read = log.decide(same);
+        for number in 0..3 {
+            let other = same.replace("own", &format!("x{number}x")).replace("bot", &format!("other-{number}"));
+            assert_eq!(log.answer(&bad(&other)).1, Some(Code::DeniedByRule));
+        }
+        assert_eq!(log.commit(&read).map(drop), Ok(()), "{per}: it is none of its own");
+        let read = log.decide(same);
+        // The session's own receipts would be a conflict of another kind.
+        if per != Dimension::Session {
+            assert_eq!(log.answer(&bad(same)).1, Some(Code::DeniedByRule));
+            assert_eq!(log.commit(&read), Err(Conflict::Limit), "{per}");
+        }
+    }
+    let mut tools = log(vec![limit("n", &[Dimension::Tool], Does::Breaker(breaker(Trip::Allowed, "1")))]);
+    let (read, other) = (tools.decide(r#""tool":{"name":"a"}"#), tools.decide(r#""tool":{"name":"b"}"#));
+    assert_eq!(tools.answer(r#""tool":{"name":"A"}"#), ALLOW);
+    assert_eq!(tools.commit(&read), Err(Conflict::Limit));
+    assert_eq!(tools.commit(&other).map(drop), Ok(()));
+}
+
 #[test]
 fn a_crowded_budget_costs_no_conflict_until_it_is_full() {
     let mut log = log(vec![limit("spend", &[], Does::Budget(budget("64", Span::Day {})))]);

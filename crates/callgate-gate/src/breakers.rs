@@ -4,8 +4,9 @@
 //! it stays open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use callgate_core::limit::Gauge;
+use callgate_core::limit::{Gauge, named};
 use callgate_core::name::fold;
 use callgate_core::state::Change;
 use callgate_core::state::meters::{BreakerReset, Opened};
@@ -22,6 +23,8 @@ use crate::stops::{PAUSE, home, patience};
 
 /// The most in one answer.
 const MAX_LISTED: usize = 1000;
+/// The most that are announced in one go.
+const MAX_ANNOUNCED: usize = 64;
 /// The longest name of a meter that is looked for, in bytes.
 const MAX_NAME: usize = 4096;
 
@@ -119,7 +122,7 @@ pub struct ResetRequest {
 
 /// Whether the names that a meter counts by are of that tenant. What counts several together is nobody's alone.
 fn is_of(key: &str, home: Option<&str>) -> bool {
-    let Some(home) = home.map(fold) else { return true };
+    let Some(home) = home.map(|home| named(&fold(home))) else { return true };
     key.split(',').any(|part| match part.split_once('=') {
         Some(("tenant", tenant)) => tenant == home,
         Some(("session", session)) => session.split('/').next() == Some(home.as_str()),
@@ -220,14 +223,15 @@ impl Gate {
         }
     }
 
-    /// Writes down the breakers that opened, so that whoever listens to the log hears of it, and tells who minds
-    /// actions that run. Gives how many there were.
+    /// Writes down breakers that opened, at most 64, so that whoever listens to the log hears of it, and tells who
+    /// minds actions that run. Gives how many there were.
     ///
     /// # Errors
     /// When that cannot be recorded; the breakers are open all the same.
     pub async fn announce_breakers(&self) -> Result<usize, Unavailable> {
         let silent: Vec<BreakerView> = self.store.state(|state| {
-            state.0.meters().unannounced().map(|(name, opened)| BreakerView::of(name, opened)).collect()
+            let silent = state.0.meters().unannounced().take(MAX_ANNOUNCED);
+            silent.map(|(name, opened)| BreakerView::of(name, opened)).collect()
         });
         if silent.is_empty() {
             return Ok(0);
@@ -249,12 +253,32 @@ impl Gate {
 
     /// Announces what a receipt may have opened, beside whoever waits for its answer.
     pub(crate) fn watch_breakers(&self) {
-        let silent = self.store.state(|state| state.0.meters().unannounced().next().is_some());
-        if let (true, Some(gate)) = (silent, self.shared()) {
-            tokio::spawn(async move {
-                // What somebody else announces first is announced; what cannot be written now is tried again.
-                let _tried_again = gate.announce_breakers().await;
-            });
+        if !self.has_silent_breakers() {
+            return;
+        }
+        let Some(gate) = self.shared() else { return };
+        if !self.announcing.swap(true, Ordering::AcqRel) {
+            tokio::spawn(async move { gate.announce_all().await });
+        }
+    }
+
+    fn has_silent_breakers(&self) -> bool {
+        self.store.state(|state| state.0.meters().unannounced().next().is_some())
+    }
+
+    /// Announces until nothing is left. What cannot be written now is tried again with the next receipt.
+    async fn announce_all(&self) {
+        loop {
+            let announced = self.announce_breakers().await;
+            if matches!(announced, Ok(1..)) {
+                continue;
+            }
+            self.announcing.store(false, Ordering::Release);
+            // One may have opened just now, whose receipt found this still at work.
+            let more = announced.is_ok() && self.has_silent_breakers();
+            if !more || self.announcing.swap(true, Ordering::AcqRel) {
+                return;
+            }
         }
     }
 

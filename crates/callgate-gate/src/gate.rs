@@ -215,6 +215,8 @@ pub struct Gate {
     pub(crate) shelf: parking_lot::Mutex<BTreeMap<u64, Named>>,
     /// Whether a trial that drifted is being ended.
     pub(crate) drifting: AtomicBool,
+    /// Whether breakers that opened are being announced.
+    pub(crate) announcing: AtomicBool,
     /// Held while a snapshot comes into force.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Told when something about approvals may be different.
@@ -276,6 +278,7 @@ impl Gate {
             control: ArcSwapOption::from(control),
             shelf: parking_lot::Mutex::default(),
             drifting: AtomicBool::new(false),
+            announcing: AtomicBool::new(false),
             store,
             vault,
             active: ArcSwap::from_pointee(active),

@@ -70,9 +70,6 @@ impl Expected {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opened {
-    /// Whether it is written down that it opened.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub announced: bool,
     /// Its id and lineage.
     pub breaker: String,
     /// How it may close without a person.
@@ -143,6 +140,9 @@ pub struct Meters {
     /// The open ones, by what they are told apart by and whom they block.
     blocks: BTreeMap<Vec<Dimension>, BTreeMap<String, BTreeSet<String>>>,
     epoch: u64,
+    /// The open ones of which it is not written down that they opened.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    silent: BTreeSet<String>,
     /// Reservations that are given back at some time: when, the action, the meter.
     releases: BTreeSet<(i64, u64, String)>,
 }
@@ -216,19 +216,16 @@ impl Meters {
 
     /// The breakers that opened without that being written down.
     pub fn unannounced(&self) -> impl Iterator<Item = (&str, &Opened)> {
-        self.opened().filter(|(_, opened)| !opened.announced)
+        self.silent.iter().filter_map(|name| Some((name.as_str(), self.opened.get(name)?)))
     }
 
     /// Whether a breaker opened without that being written down.
     pub(super) fn check_announced(&self, meter: &str) -> Result<(), Conflict> {
-        let silent = self.opened.get(meter).is_some_and(|opened| !opened.announced);
-        if silent { Ok(()) } else { Err(Conflict::Registry) }
+        if self.silent.contains(meter) { Ok(()) } else { Err(Conflict::Registry) }
     }
 
     pub(super) fn announce(&mut self, meter: &str) {
-        if let Some(opened) = self.opened.get_mut(meter) {
-            opened.announced = true;
-        }
+        self.silent.remove(meter);
     }
 
     /// The first breaker that is open for whoever asks, enforced, not one whose probe this is, and not one
@@ -291,18 +288,31 @@ impl Meters {
         self.epoch
     }
 
-    /// Whether what was read of limits still says the same. `runs` if the decision lets the action run.
+    /// Whether what was read of limits, for a decision that lets an action run, still says the same. `asked` gives
+    /// who asked for what.
     ///
     /// # Errors
     /// [`Conflict::Limit`]: it must be decided again.
-    pub fn check(&self, charged: Option<&Charged>, runs: bool, now_ms: i64) -> Result<(), Conflict> {
-        if !runs {
-            return Ok(());
-        }
-        // Nothing was counted, so nothing was read: right only while no breaker ever opened.
+    pub(super) fn check(
+        &self,
+        charged: Option<&Charged>,
+        asked: impl FnOnce() -> Option<Request>,
+        now_ms: i64,
+    ) -> Result<(), Conflict> {
+        // Nothing was counted, so nothing was read: right while no breaker ever opened.
         let epoch = charged.map_or(0, |charged| charged.epoch);
-        let same = epoch == self.epoch && charged.is_none_or(|charged| self.holds(charged, now_ms));
+        // Breakers that opened or closed for others say nothing of it. Or whoever makes up sessions to trip theirs
+        // would have everybody decided again and again.
+        let same = epoch == self.epoch || asked().is_some_and(|request| self.lets(&request, charged, now_ms));
+        let same = same && charged.is_none_or(|charged| self.holds(charged, now_ms));
         if same { Ok(()) } else { Err(Conflict::Limit) }
+    }
+
+    /// Whether no breaker is open for whoever asks but those whose probe this is.
+    fn lets(&self, request: &Request, charged: Option<&Charged>, now_ms: i64) -> bool {
+        let probes = charged.map_or(&[][..], |charged| &charged.probes);
+        let blocks = |open: OpenBreaker| !open.monitor && !probes.contains(&open.meter);
+        !self.open_for(request, now_ms).into_iter().any(blocks)
     }
 
     fn holds(&self, charged: &Charged, now_ms: i64) -> bool {
@@ -373,6 +383,10 @@ impl Meters {
     /// Counts one mark, and opens its breaker when that is enough.
     fn mark(&mut self, index: u64, mark: &Mark, has_failed: Option<bool>, at_ms: i64) {
         let name = mark.meter();
+        // What opened while it was only monitored blocks nobody. It is enforced now, and goes on where it was.
+        if !mark.monitor && self.opened.get(&name).is_some_and(|opened| opened.monitor) {
+            self.unblock(&name);
+        }
         if let Some(opened) = self.opened.get_mut(&name) {
             // It was under way when the breaker opened, or the breaker is only monitored. Nothing is counted
             // until it closes, and then from nothing: what runs on must not fill the memory.
@@ -405,7 +419,6 @@ impl Meters {
             return;
         }
         let opened = Opened {
-            announced: false,
             breaker: mark.breaker.clone(),
             half_open: mark.half_open,
             index,
@@ -419,6 +432,7 @@ impl Meters {
         };
         let by_key = self.blocks.entry(mark.per.clone()).or_default();
         by_key.entry(mark.key.clone()).or_default().insert(name.clone());
+        self.silent.insert(name.clone());
         self.opened.insert(name, opened);
         self.epoch = self.epoch.saturating_add(1);
     }
@@ -494,8 +508,15 @@ impl Meters {
 
     /// Closes a breaker; it counts from nothing.
     pub(super) fn close(&mut self, name: &str) {
-        let Some(opened) = self.opened.remove(name) else { return };
-        self.meters.remove(name);
+        if self.unblock(name) {
+            self.meters.remove(name);
+        }
+    }
+
+    /// Closes a breaker, which keeps what it counted; whether it was open.
+    fn unblock(&mut self, name: &str) -> bool {
+        let Some(opened) = self.opened.remove(name) else { return false };
+        self.silent.remove(name);
         self.epoch = self.epoch.saturating_add(1);
         if let Some(by_key) = self.blocks.get_mut(&opened.per) {
             if let Some(names) = by_key.get_mut(&opened.key) {
@@ -508,6 +529,7 @@ impl Meters {
                 self.blocks.remove(&opened.per);
             }
         }
+        true
     }
 
     /// The next action and meter whose reservation is given back by now.

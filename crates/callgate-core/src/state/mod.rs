@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::facts::{Credential, Facts, SessionFacts};
 use crate::history::{History, LINGER_MS, Reads};
 use crate::limit::Ask;
-use crate::progress::Halt;
+use crate::progress::{Halt, as_asked};
 use crate::request::Request;
 
 use approvals::{Approvals, Under};
@@ -304,15 +304,24 @@ impl State {
         if let Some(approval) = &delta.approval {
             self.approvals.check_decision(approval, key, Under::of(delta), now_ms)?;
         }
-        // The gate's own actions are counted by nothing, and what ran already is counted whatever it met.
-        if !delta.control && delta.unchecked.is_none() {
-            let at_ms = now_ms.max(self.latest_ms);
-            self.meters.check(delta.charged.as_deref(), delta.open_until_ms.is_some(), at_ms)?;
-        }
+        self.check_limits(delta, now_ms)?;
         match &delta.nonce {
             Some(nonce) if self.nonces.contains(&nonce_name(key, &nonce.value)) => Err(Conflict::Nonce),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what a decision read of limits still says the same.
+    ///
+    /// # Errors
+    /// [`Conflict::Limit`]: it must be decided again.
+    pub fn check_limits(&self, delta: &DecisionDelta, now_ms: i64) -> Result<(), Conflict> {
+        // The gate's own actions are counted by nothing, and what ran already is counted whatever it met.
+        if delta.control || delta.unchecked.is_some() || delta.open_until_ms.is_none() {
+            return Ok(());
+        }
+        let asked = || as_asked(delta.key.as_ref()?, delta.team.as_deref(), delta.running.as_deref()?);
+        self.meters.check(delta.charged.as_deref(), asked, now_ms.max(self.latest_ms))
     }
 
     /// Folds one receipt's delta in. `index` is the receipt's place in the log.

@@ -117,9 +117,7 @@ pub(super) fn approval_differs(
 
 /// What was read of limits may have moved on before the decision was committed, but must have said the same.
 pub(super) fn limits_differ(state: &State, facts: &Facts, effects: &DecisionDelta) -> Option<Difference> {
-    let at_ms = facts.now_ms.max(state.latest_ms());
-    let runs = effects.open_until_ms.is_some() && !effects.control;
-    let same = state.meters().check(effects.charged.as_deref(), runs, at_ms).is_ok();
+    let same = state.check_limits(effects, facts.now_ms).is_ok();
     (!same).then(|| differs("facts.limits", &facts.limits, &"levels at which the answer is another one"))
 }
 
