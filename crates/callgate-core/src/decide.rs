@@ -141,8 +141,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     let (mut settled, observations) = observe(snapshot, &request, facts, answer);
     settled.reasons.extend(limited.warnings.iter().cloned());
     let codes: Vec<Code> = settled.reasons.iter().filter_map(|reason| reason.code).collect();
-    let counted = if settled.decision == Decision::Deny { codes.as_slice() } else { &[] };
-    let charged = limited.after(&request, settled.decision.permits(), counted);
+    let charged = limited.after(&request, settled.decision, &codes);
     // What cannot be remembered is denied after all, and no grant is spent on it.
     let approval = approval.filter(|_| settled.decision.permits() == resolved);
     // What runs against the contract's order, because it is only monitored, moves no session.
@@ -364,7 +363,6 @@ pub(crate) fn forgotten(decided: &mut Decided, why: &str) {
         decided.effects.approval = None;
         decided.effects.charged = None;
         decided.effects.open_until_ms = None;
-        decided.effects.running = None;
         decided.effects.running = None;
         decided.effects.observations.clear();
     }

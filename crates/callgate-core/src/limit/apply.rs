@@ -306,9 +306,15 @@ impl Limited {
     }
 
     /// What the decision counts; `None` if nothing. `codes` are those of its reasons.
-    pub(crate) fn after(&mut self, request: &Request, permits: bool, codes: &[Code]) -> Option<Box<Charged>> {
+    pub(crate) fn after(
+        &mut self,
+        request: &Request,
+        decision: Decision,
+        codes: &[Code],
+    ) -> Option<Box<Charged>> {
+        let permits = decision.permits();
         let mut charged = self.marked(request, |trip| match trip {
-            Trip::Denied(wanted) => !permits && counts(wanted, codes),
+            Trip::Denied(wanted) => !permits && counts(wanted, decision, codes),
             Trip::Allowed | Trip::Distinct | Trip::Failed { .. } => permits,
         });
         if permits {
@@ -324,7 +330,13 @@ impl Limited {
     fn marked(&self, request: &Request, counts: impl Fn(&Trip) -> bool) -> Charged {
         let mut charged = Charged { epoch: self.epoch, ..Charged::default() };
         for Charge { limit, amount, name } in &self.charges {
-            let (Does::Breaker(breaker), Ok(amount)) = (&limit.does, amount) else { continue };
+            let Does::Breaker(breaker) = &limit.does else { continue };
+            let amount = match (amount, &breaker.trip) {
+                (Ok(amount), _) => *amount,
+                // One that cannot tell whether it speaks, speaks: what it could not tell of was denied.
+                (Err(_), Trip::Denied(_)) => Amount::ONE,
+                (Err(_), _) => continue,
+            };
             if !counts(&breaker.trip) {
                 continue;
             }
@@ -333,19 +345,23 @@ impl Limited {
                 _ => &mut charged.marks,
             };
             let name = name.map(|name| hidden(self.blind.as_ref(), &name));
-            into.extend(marks(limit, breaker, *amount, name, request));
+            into.extend(marks(limit, breaker, amount, name, request));
         }
         charged
     }
 }
 
-/// Whether one of these denials is what a breaker counts.
-fn counts(wanted: &[Code], codes: &[Code]) -> bool {
+/// Whether what was refused for these reasons is what a breaker counts: denials, and whatever else it names.
+fn counts(wanted: &[Code], decision: Decision, codes: &[Code]) -> bool {
     let follows = |code: &Code| matches!(code, Code::AgentKilled | Code::BreakerOpen | Code::GateUnavailable);
     if codes.iter().any(follows) {
         return false;
     }
-    if wanted.is_empty() { !codes.is_empty() } else { codes.iter().any(|code| wanted.contains(code)) }
+    if wanted.is_empty() {
+        decision == Decision::Deny && !codes.is_empty()
+    } else {
+        codes.iter().any(|code| wanted.contains(code))
+    }
 }
 
 /// A value's name in the log: without the secret nobody can guess the value from it.
