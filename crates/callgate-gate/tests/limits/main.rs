@@ -9,6 +9,7 @@
     reason = "a test stops at what it cannot do"
 )]
 
+mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
 mod kit;
