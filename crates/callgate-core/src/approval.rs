@@ -322,7 +322,7 @@ pub(crate) fn resolve(
 }
 
 /// What speaks of a limit, in this answer: what is only monitored does not, unless all of it is answered for.
-fn limits<'a>(settled: &'a Settled, effect: Decision) -> impl Iterator<Item = &'a Arc<Rule>> {
+fn limits(settled: &Settled, effect: Decision) -> impl Iterator<Item = &Arc<Rule>> {
     let enforced = settled.mode == Mode::Enforce;
     let of_limits = |rule: &&Arc<Rule>| matches!(rule.module, "budget" | "throttle");
     let spoken = settled.verdicts.iter().filter(|it| it.error.is_none()).map(|it| &it.rule);
@@ -343,7 +343,8 @@ fn holders(settled: &Settled, rule: &Rule) -> String {
 /// The throttle that makes the action wait longest, and for how many milliseconds.
 fn longest_wait(settled: &Settled, defaults: &Defaults) -> Option<(Arc<Rule>, u64)> {
     let throttles = limits(settled, Decision::Throttle);
-    let waits = throttles.map(|rule| (Arc::clone(rule), rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)));
+    let waits =
+        throttles.map(|rule| (Arc::clone(rule), rule.retry_after_ms.unwrap_or(defaults.retry_after_ms)));
     waits.max_by_key(|(_, wait_ms)| *wait_ms)
 }
 

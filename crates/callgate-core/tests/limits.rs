@@ -350,7 +350,8 @@ fn breakers_of_others_cost_no_conflict() {
         let bad = |who: &str| format!(r#"{who},"tool":{{"name":"bad"}}"#);
         let read = log.decide(same);
         for number in 0..3 {
-            let other = same.replace("own", &format!("x{number}x")).replace("bot", &format!("other-{number}"));
+            let other =
+                same.replace("own", &format!("x{number}x")).replace("bot", &format!("other-{number}"));
             assert_eq!(log.answer(&bad(&other)).1, Some(Code::DeniedByRule));
         }
         assert_eq!(log.commit(&read).map(drop), Ok(()), "{per}: it is none of its own");

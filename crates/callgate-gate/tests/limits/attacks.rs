@@ -86,7 +86,9 @@ async fn who_agreed_to_a_rule_has_not_agreed_to_a_budget() {
 #[tokio::test]
 async fn a_monitored_bucket_is_never_emptier_than_empty() {
     let world = World::new(972);
-    let text = |mode: &str| format!("throttles:\n  - {{id: slow, mode: {mode}, rate: 1/1m, burst: 2, per: [agent]}}\n");
+    let text = |mode: &str| {
+        format!("throttles:\n  - {{id: slow, mode: {mode}, rate: 1/1m, burst: 2, per: [agent]}}\n")
+    };
     let gate = world.open(Some(&policy(&text("monitor")))).await.expect("opens");
     for _ in 0..50 {
         assert_eq!(says(&gate, "read").await, "ALLOW");
@@ -103,7 +105,9 @@ async fn a_monitored_bucket_is_never_emptier_than_empty() {
 #[tokio::test]
 async fn a_breaker_that_opened_while_monitored_blocks_once_it_is_enforced() {
     let text = |mode: &str| {
-        format!("breakers:\n  - {{id: often, mode: {mode}, per: [agent], trip: {{allowed: 3, within: 5m}}}}\n")
+        format!(
+            "breakers:\n  - {{id: often, mode: {mode}, per: [agent], trip: {{allowed: 3, within: 5m}}}}\n"
+        )
     };
     for (seed, wait_ms, runs) in [(973, 0, 1), (974, 600_000, 3)] {
         let world = World::new(seed);
