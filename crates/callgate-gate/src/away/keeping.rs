@@ -17,7 +17,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the gate may take at the start, before the point begins without a lease.
 const BEGINNING: Duration = Duration::from_secs(3);
-/// How long between two attempts at a lease, in milliseconds.
+/// How long between two attempts at a lease, and how long nothing may be heard of the gate before it is asked whether
+/// it is there, in milliseconds.
 const APART_MS: i64 = 5_000;
 
 /// How an enforcement point is, for people and monitoring.
@@ -56,6 +57,8 @@ pub(super) struct Seen {
     snapshot: Option<String>,
     /// When a lease was last asked for.
     asked_ms: i64,
+    /// When something was last heard of the gate, or not heard.
+    heard_ms: i64,
 }
 
 impl Away {
@@ -75,9 +78,22 @@ impl Away {
         }
     }
 
-    /// Hands in what there is, then renews the lease if it is time.
+    /// Hands in what there is, renews the lease if it is time, and otherwise looks now and then whether the gate is
+    /// there: nobody may have called for an hour.
     pub async fn tend(&self) {
-        let Some(stopgap) = &self.stopgap else { return };
+        if let Some(stopgap) = &self.stopgap {
+            self.keep_up(stopgap).await;
+        }
+        let silent = self.now_ms().saturating_sub(self.seen.lock().heard_ms);
+        if silent >= APART_MS {
+            let there = self.is_there().await;
+            self.saw(
+                there.then_some(None).ok_or_else(|| "the gate does not say that it is ready".to_owned()),
+            );
+        }
+    }
+
+    async fn keep_up(&self, stopgap: &Stopgap) {
         match self.hand_in(stopgap).await {
             Ok(true) => self.seen.lock().asked_ms = 0,
             Ok(false) => {}
@@ -156,6 +172,7 @@ impl Away {
     pub(super) fn saw(&self, answered: Result<Option<String>, String>) {
         let now_ms = self.now_ms();
         let mut seen = self.seen.lock();
+        seen.heard_ms = now_ms;
         let reachable = answered.is_ok();
         if seen.reachable != reachable || seen.since_ms == 0 {
             (seen.reachable, seen.since_ms) = (reachable, now_ms);

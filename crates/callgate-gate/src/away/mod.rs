@@ -221,20 +221,24 @@ impl Away {
     /// A question had no good answer: is nobody there, or is it this question? What an agent asks must not be
     /// able to make a gate look absent that is not.
     async fn looked(&self, problem: String) -> Silence {
+        if self.is_there().await {
+            Silence::Refused(format!("{problem}; the gate is there, so nothing runs unchecked"))
+        } else {
+            Silence::Absent(problem)
+        }
+    }
+
+    /// Whether a gate says that it is ready. Nothing of that is signed, so nothing runs because of it.
+    pub(super) async fn is_there(&self) -> bool {
         #[derive(Deserialize)]
         struct Health {
             status: String,
         }
         let health = self.carried(Question::get("/readyz", LOOK)).await;
-        let ready = health.is_ok_and(|answer| {
+        health.is_ok_and(|answer| {
             let health = serde_json::from_slice::<Health>(&answer.body);
             answer.status == 200 && health.is_ok_and(|health| health.status == "ready")
-        });
-        if ready {
-            Silence::Refused(format!("{problem}; the gate is there, so nothing runs unchecked"))
-        } else {
-            Silence::Absent(problem)
-        }
+        })
     }
 
     /// Records what became of a permitted action. While the gate is away it is tried again: dropping the future

@@ -18,6 +18,7 @@ mod crash;
 mod demo;
 mod disk;
 mod evidence;
+mod health;
 mod judge;
 mod languages;
 mod mcp;
