@@ -1,4 +1,4 @@
-//! Breakers and meters, as people use them: what is open and why, what is used, and closing a breaker again.
+//! Breakers, as people use them: what is open and why, and closing one again.
 //!
 //! Whoever closes one says which receipt they looked at last. What was counted after that they have not seen, so that
 //! it stays open.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use callgate_core::limit::{Gauge, named};
+use callgate_core::limit::named;
 use callgate_core::name::fold;
 use callgate_core::state::Change;
 use callgate_core::state::meters::{BreakerReset, Opened};
@@ -22,7 +22,7 @@ use crate::release::{GATE, checked_note};
 use crate::stops::{PAUSE, home, patience};
 
 /// The most in one answer.
-const MAX_LISTED: usize = 1000;
+pub(crate) const MAX_LISTED: usize = 1000;
 /// The most that are announced in one go.
 const MAX_ANNOUNCED: usize = 64;
 /// The longest name of a meter that is looked for, in bytes.
@@ -79,34 +79,6 @@ pub struct BreakerFilter {
     pub limit: Option<usize>,
 }
 
-/// Which meters to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimitFilter {
-    /// Only those whose name begins so.
-    #[serde(default)]
-    pub prefix: Option<String>,
-    /// Only those after this name.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// At most so many; 1,000 if absent.
-    #[serde(default)]
-    pub limit: Option<usize>,
-}
-
-/// One meter, as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MeterView {
-    /// Its name: the limit's id, and by whom it counts.
-    pub name: String,
-    /// What is used of it now, a decimal.
-    pub used: String,
-    /// What it counts, and over which time.
-    pub gauge: Gauge,
-    /// When it holds nothing any more, milliseconds since 1970 UTC.
-    pub ends_ms: i64,
-}
-
 /// Closes a breaker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,19 +93,13 @@ pub struct ResetRequest {
 }
 
 /// Whether the names that a meter counts by are of that tenant. What counts several together is nobody's alone.
-fn is_of(key: &str, home: Option<&str>) -> bool {
+pub(crate) fn is_of(key: &str, home: Option<&str>) -> bool {
     let Some(home) = home.map(|home| named(&fold(home))) else { return true };
     key.split(',').any(|part| match part.split_once('=') {
         Some(("tenant", tenant)) => tenant == home,
         Some(("session", session)) => session.split('/').next() == Some(home.as_str()),
         _ => false,
     })
-}
-
-/// Whom a meter counts by: what stands behind the limit's id and lineage.
-fn key_of(meter: &str) -> &str {
-    let behind = meter.split_once('@').map_or(meter, |(_, rest)| rest);
-    behind.split_once(':').map_or("", |(_, key)| key)
 }
 
 impl Gate {
@@ -150,30 +116,6 @@ impl Gate {
         all.sort_by_key(|view| std::cmp::Reverse(view.receipt_index));
         all.truncate(filter.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED));
         (all, count)
-    }
-
-    /// The levels of meters, by name.
-    #[must_use]
-    pub fn meters(&self, filter: &LimitFilter, who: &Credential) -> Vec<MeterView> {
-        let now_ms = self.now_ms();
-        let limit = filter.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED);
-        let (prefix, after) =
-            (filter.prefix.as_deref().unwrap_or_default(), filter.after.as_deref().unwrap_or_default());
-        self.store.state(|state| {
-            let meters = state.0.meters().list(prefix.max(after));
-            let wanted = |(name, _): &(&str, _)| *name != after && is_of(key_of(name), home(who));
-            meters
-                .take_while(|(name, _)| name.starts_with(prefix))
-                .filter(wanted)
-                .take(limit)
-                .map(|(name, meter)| MeterView {
-                    name: name.to_owned(),
-                    used: meter.used(now_ms).to_string(),
-                    gauge: meter.gauge(),
-                    ends_ms: meter.ends_ms(),
-                })
-                .collect()
-        })
     }
 
     /// Closes a breaker, for whoever has seen everything that it counted; it counts from nothing then.
@@ -324,7 +266,5 @@ mod tests {
             assert_eq!(is_of(key, Some("ACME")), own, "{key}");
             assert!(is_of(key, None));
         }
-        assert_eq!(key_of("spend@1a2b3c4d:agent=b:t"), "agent=b:t");
-        assert_eq!(key_of("spend@1a2b3c4d:"), "");
     }
 }

@@ -38,6 +38,7 @@ mod reply;
 pub mod simulate;
 mod stops;
 mod unchecked;
+mod usage;
 mod vault;
 
 pub use approvals::{
@@ -48,7 +49,7 @@ pub use approvals::{
 pub use away::{
     Answer, AnyGate, Away, Carried, Carrier, Claim, PointHealth, Question, Stopgap, StopgapError,
 };
-pub use breakers::{BreakerFilter, BreakerView, LimitFilter, MeterView, ResetRequest};
+pub use breakers::{BreakerFilter, BreakerView, ResetRequest};
 pub use callgate_core::facts::Credential;
 pub use callgate_core::finding::Judge;
 pub use callgate_policy::{Bundle, is_bundle_file};
@@ -77,3 +78,4 @@ pub use stops::{StopFilter, StopRequest, StopView, Stopped, stop_number};
 pub use unchecked::wire::{
     Backlog, BacklogOutcome, BacklogRecord, BacklogReply, FailWord, LeaseReply, LeaseRequest,
 };
+pub use usage::{Bounded, Bounds, LimitFilter, LimitView, MeterView, Standing, Unseen};

@@ -104,24 +104,12 @@ impl LimitFacts {
     }
 }
 
-/// The most of a limit that bounds, and how much of it one charge takes.
-fn bound(limit: &Limit) -> Option<Amount> {
-    match &limit.does {
-        Does::Budget(budget) => Some(budget.limit),
-        Does::Throttle(throttle) => Some(match throttle.rate {
-            super::Rate::Bucket { burst, .. } => Amount::whole(burst),
-            super::Rate::Sliding { limit, .. } => Amount::whole(limit),
-        }),
-        Does::Breaker(_) => None,
-    }
-}
-
 /// What `charges` ask of the meters.
 #[must_use]
 pub fn asks(charges: &[Charge], request: &Request) -> Vec<Ask> {
     let mut all = Vec::new();
     for Charge { limit, amount, .. } in charges {
-        let (Some(most), Ok(amount)) = (bound(limit), amount) else { continue };
+        let (Some(most), Ok(amount)) = (limit.most(), amount) else { continue };
         let (gauge, amount) = (limit.gauge(), *amount);
         all.extend(names(limit, request).into_iter().map(|meter| Ask { meter, gauge, amount, limit: most }));
     }
@@ -162,7 +150,7 @@ pub(crate) fn judge(
         }
     }
     for charge in &charges {
-        match (&charge.amount, bound(&charge.limit)) {
+        match (&charge.amount, charge.limit.most()) {
             (Err(problem), _) => limited.verdicts.push(unknown(&charge.limit, problem)),
             (Ok(amount), Some(most)) => limited.hold(&charge.limit, *amount, most, request, facts, now_ms),
             (Ok(_), None) => {}
@@ -381,7 +369,6 @@ fn marks(
     name: Option<Digest>,
     request: &Request,
 ) -> Vec<Mark> {
-    let lineage = limit.lineage.hex();
     let share_bp = match breaker.trip {
         Trip::Failed { share_bp } => Some(share_bp),
         _ => None,
@@ -389,7 +376,7 @@ fn marks(
     let mark = |key: String| Mark {
         amount,
         at: breaker.at,
-        breaker: format!("{}@{}", limit.id, lineage.get(..8).unwrap_or_default()),
+        breaker: limit.stem(),
         gauge: limit.gauge(),
         half_open: breaker.half_open,
         key,
@@ -437,7 +424,7 @@ fn exceeded(limit: &Limit, level: Level, amount: Amount, most: Amount, now_ms: i
 /// What an action that runs counts for a snapshot that did not decide: nothing of it was read.
 pub(crate) fn beside(charges: &[Charge], request: &Request, charged: &mut Charged) {
     for Charge { limit, amount, .. } in charges {
-        let (Some(most), Ok(amount)) = (bound(limit), amount) else { continue };
+        let (Some(most), Ok(amount)) = (limit.most(), amount) else { continue };
         for meter in names(limit, request) {
             if charged.takes.iter().any(|take| take.meter == meter) {
                 continue;

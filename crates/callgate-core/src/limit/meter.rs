@@ -36,6 +36,15 @@ pub enum Span {
 }
 
 impl Span {
+    /// When what is summed begins at nothing again, for a period of the calendar: milliseconds since 1970 UTC.
+    #[must_use]
+    pub fn resets_ms(self, now_ms: i64) -> Option<i64> {
+        match self {
+            Self::Hour {} | Self::Day {} | Self::Month {} => Some(self.period(now_ms).1),
+            Self::Life {} | Self::Rolling { .. } => None,
+        }
+    }
+
     /// The number of the period that `at_ms` lies in, and when that ends.
     fn period(self, at_ms: i64) -> (i64, i64) {
         let even = |length: i64| {
@@ -298,7 +307,8 @@ impl Meter {
     }
 
     /// Of what ended, how much there was and how much of it failed.
-    pub(crate) fn failures(&self, now_ms: i64) -> (Amount, Amount) {
+    #[must_use]
+    pub fn failures(&self, now_ms: i64) -> (Amount, Amount) {
         match (&self.tally, self.gauge) {
             (Tally::Failures { all, failed }, Gauge::Failures { ms }) => {
                 (all.used(now_ms, ms), failed.used(now_ms, ms))
@@ -514,9 +524,8 @@ pub fn keys(request: &Request, per: &[Dimension]) -> Vec<String> {
 
 /// The names of the meters that a request counts on: the limit's id, the beginning of its lineage, whom.
 pub fn names(limit: &Limit, request: &Request) -> Vec<String> {
-    let lineage = limit.lineage.hex();
-    let lineage = lineage.get(..8).unwrap_or_default();
-    keys(request, &limit.per).into_iter().map(|key| format!("{}@{lineage}:{key}", limit.id)).collect()
+    let stem = limit.stem();
+    keys(request, &limit.per).into_iter().map(|key| format!("{stem}:{key}")).collect()
 }
 
 #[cfg(test)]

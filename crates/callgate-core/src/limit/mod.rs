@@ -9,6 +9,7 @@ mod amount;
 mod apply;
 mod delta;
 mod meter;
+mod whom;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use apply::{Ask, Level, LimitFacts, OpenBreaker, Reading, asks};
 pub(crate) use apply::{Limited, beside, judge};
 pub use delta::{Charged, Ended, HalfOpen, Mark, NearTake, Settle, Take};
 pub use meter::{Gauge, Meter, Span, keys, named, names, principals};
+pub use whom::Whom;
 
 /// The unit that counts actions: the gate does, whatever is reported.
 pub const CALLS: &str = "calls";
@@ -237,6 +239,26 @@ impl Limit {
             Does::Budget(_) => "budget",
             Does::Throttle(_) => "throttle",
             Does::Breaker(_) => "breaker",
+        }
+    }
+
+    /// What the names of its meters begin with, before the colon: its id, and the beginning of its lineage.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        let lineage = self.lineage.hex();
+        format!("{}@{}", self.id, lineage.get(..8).unwrap_or_default())
+    }
+
+    /// The most that one of its meters may hold; `None` of a breaker, which bounds nothing.
+    #[must_use]
+    pub fn most(&self) -> Option<Amount> {
+        match &self.does {
+            Does::Budget(budget) => Some(budget.limit),
+            Does::Throttle(throttle) => Some(match throttle.rate {
+                Rate::Bucket { burst, .. } => Amount::whole(burst),
+                Rate::Sliding { limit, .. } => Amount::whole(limit),
+            }),
+            Does::Breaker(_) => None,
         }
     }
 

@@ -265,6 +265,12 @@ impl Meters {
         self.opened.get(meter)
     }
 
+    /// One meter, if anything was counted on it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Meter> {
+        self.meters.get(name)
+    }
+
     /// Meters by name, from `from` on.
     pub fn list(&self, from: &str) -> impl Iterator<Item = (&str, &Meter)> {
         self.meters.range(from.to_owned()..).map(|(name, meter)| (name.as_str(), meter))

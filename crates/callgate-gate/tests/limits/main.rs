@@ -18,3 +18,4 @@ mod model;
 mod people;
 mod races;
 mod reference;
+mod usage;
