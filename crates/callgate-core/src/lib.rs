@@ -24,6 +24,7 @@ pub mod limit;
 pub mod module;
 pub(crate) mod monitor;
 pub mod name;
+pub mod object;
 pub mod pattern;
 pub mod progress;
 pub mod request;

@@ -26,7 +26,7 @@ use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
 use crate::{
     MODE_HEADER, admission, approvals, breakers, decide, events, keys, openapi, outcomes, policy, progress,
-    receipts, status, stops, unchecked,
+    receipts, rollout, simulate, status, stops, unchecked,
 };
 
 /// What every request shares.
@@ -128,13 +128,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/standing-approvals", get(approvals::list_standing))
         .route("/api/v1/standing-approvals/{id}/revoke", post(approvals::revoke))
         .route("/api/v1/events", get(events::subscribe))
-        .route("/api/v1/policy/simulate", post(policy::simulate))
+        .route("/api/v1/policy/simulate", post(simulate::simulate))
         .route("/api/v1/policy/snapshots", get(policy::list).post(policy::stage))
         .route("/api/v1/policy/snapshots/{snapshot}", get(policy::show))
         .route("/api/v1/policy/publish", post(policy::publish))
         .route("/api/v1/policy/rollback", post(policy::rollback))
-        .route("/api/v1/policy/rollout", get(policy::rollout).post(policy::start_rollout))
-        .route("/api/v1/policy/rollout/stop", post(policy::stop_rollout))
+        .route("/api/v1/policy/rollout", get(rollout::rollout).post(rollout::start_rollout))
+        .route("/api/v1/policy/rollout/stop", post(rollout::stop_rollout))
         .route("/api/v1/policy/mode", get(policy::mode).post(policy::set_mode))
         .route("/api/v1/enforcement-points", get(policy::points).post(policy::acknowledge))
         .route("/api/v1/enforcement-points/lease", post(unchecked::lease))

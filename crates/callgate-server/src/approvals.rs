@@ -10,7 +10,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use callgate_core::json as strict;
 use callgate_gate::{
     ApprovalError, ApprovalFilter, Gate, Said, StandingAsk, approval_number, standing_number,
 };
@@ -19,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json as object;
 
 use crate::app::{App, json};
-use crate::body::JsonBytes;
+use crate::body::{JsonBytes, object};
 use crate::credential::Caller;
 use crate::problem::Problem;
 use crate::wire;
@@ -124,8 +123,7 @@ fn bad_query(detail: impl Into<String>) -> Problem {
     ),
     responses(
         (status = 200, description = "The approvals that the caller may see", body = wire::ApprovalList),
-        (status = 400, description = "There is no such parameter", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "There is no such parameter"),
     ),
     security(("key" = []))
 )]
@@ -150,10 +148,9 @@ pub(crate) async fn list(
     ),
     responses(
         (status = 200, description = "The approval", body = wire::ApprovalDetail),
-        (status = 400, description = "There is no such parameter", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such approval for this caller", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The log cannot be read", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "There is no such parameter"),
+        (status = 404, description = "There is no such approval for this caller"),
+        (status = 503, description = "The log cannot be read"),
     ),
     security(("key" = []))
 )]
@@ -183,12 +180,11 @@ pub(crate) async fn read(
     request_body = wire::ApproveBody,
     responses(
         (status = 200, description = "How the approval stands now; the vote is durable", body = wire::ApprovalItem),
-        (status = 400, description = "The body is no vote", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not decide on this", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such approval for this caller", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is nothing left to decide", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It was not recorded", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no vote"),
+        (status = 403, description = "The caller may not decide on this"),
+        (status = 404, description = "There is no such approval for this caller"),
+        (status = 409, description = "There is nothing left to decide"),
+        (status = 503, description = "It was not recorded"),
     ),
     security(("key" = []))
 )]
@@ -214,12 +210,11 @@ pub(crate) async fn approve(
     request_body = wire::RejectBody,
     responses(
         (status = 200, description = "How the approval stands now; the vote is durable", body = wire::ApprovalItem),
-        (status = 400, description = "The body is no vote", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not decide on this", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such approval for this caller", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is nothing left to decide", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It was not recorded", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no vote"),
+        (status = 403, description = "The caller may not decide on this"),
+        (status = 404, description = "There is no such approval for this caller"),
+        (status = 409, description = "There is nothing left to decide"),
+        (status = 503, description = "It was not recorded"),
     ),
     security(("key" = []))
 )]
@@ -243,12 +238,11 @@ pub(crate) async fn reject(
     request_body = wire::CommentBody,
     responses(
         (status = 200, description = "How the approval stands now; the comment is durable", body = wire::ApprovalItem),
-        (status = 400, description = "The body is no comment", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not say anything here", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such approval for this caller", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is nothing left to decide", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It was not recorded", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no comment"),
+        (status = 403, description = "The caller may not say anything here"),
+        (status = 404, description = "There is no such approval for this caller"),
+        (status = 409, description = "There is nothing left to decide"),
+        (status = 503, description = "It was not recorded"),
     ),
     security(("key" = []))
 )]
@@ -272,12 +266,11 @@ pub(crate) async fn comment(
     request_body = wire::DelegateBody,
     responses(
         (status = 200, description = "How the approval stands now; the delegation is durable", body = wire::ApprovalItem),
-        (status = 400, description = "The body names nobody", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller has no vote to hand over, or not to them", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such approval for this caller", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is nothing left to decide", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It was not recorded", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body names nobody"),
+        (status = 403, description = "The caller has no vote to hand over, or not to them"),
+        (status = 404, description = "There is no such approval for this caller"),
+        (status = 409, description = "There is nothing left to decide"),
+        (status = 503, description = "It was not recorded"),
     ),
     security(("key" = []))
 )]
@@ -299,7 +292,6 @@ pub(crate) async fn delegate(
     tag = "approvals",
     responses(
         (status = 200, description = "The suggestions, with what they rest on", body = wire::SuggestionList),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
 )]
@@ -322,8 +314,7 @@ pub(crate) async fn suggest(
     ),
     responses(
         (status = 200, description = "The standing approvals that the caller may see", body = wire::StandingList),
-        (status = 400, description = "There is no such parameter", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "There is no such parameter"),
     ),
     security(("key" = []))
 )]
@@ -346,12 +337,11 @@ pub(crate) async fn list_standing(
     request_body = wire::RevokeBody,
     responses(
         (status = 200, description = "It is revoked, and that is durable", body = wire::StandingItem),
-        (status = 400, description = "The body is no empty object", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not take it back", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such standing approval for this caller", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It ended already", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It was not recorded", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no empty object"),
+        (status = 403, description = "The caller may not take it back"),
+        (status = 404, description = "There is no such standing approval for this caller"),
+        (status = 409, description = "It ended already"),
+        (status = 503, description = "It was not recorded"),
     ),
     security(("key" = []))
 )]
@@ -374,16 +364,9 @@ fn number(
     read(&id).map_err(|error| Problem::not_found(error.to_string()))
 }
 
-/// Two readers, one meaning: the strict one refuses what the typed one might settle silently.
 fn parse<T: DeserializeOwned>(body: &[u8], app: &App) -> Result<T, Problem> {
     let invalid = |problem: String| Problem::new(StatusCode::BAD_REQUEST, "invalid-approval", problem);
-    let value = strict::parse(body, app.gate.limits()).map_err(|e| invalid(e.to_string()))?;
-    // The typed reader takes a list for an object with its fields in order.
-    let object = value.as_map().filter(|map| map.get("standing").is_none_or(|it| it.kind() != "array"));
-    if object.is_none() {
-        return Err(invalid("write an object, such as `{}`, not an array".to_owned()));
-    }
-    serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))
+    object(body, app.gate.limits()).map_err(invalid)
 }
 
 /// Does something that is recorded, to its end even if the client leaves.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use callgate_core::json::{self as strict, Limits};
+use callgate_core::object::Object;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -16,6 +19,13 @@ pub(crate) const POLICY: &str = "/api/v1/policy/";
 /// The bytes of a body that says it is JSON.
 #[derive(Debug)]
 pub(crate) struct JsonBytes(pub(crate) Vec<u8>);
+
+/// Reads an object: two readers, one meaning. The strict one refuses what the typed one might settle silently, such as
+/// a member that stands twice; the typed one refuses unknown members and arrays in the place of objects.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8], limits: &Limits) -> Result<T, String> {
+    strict::parse(body, limits).map_err(|e| e.to_string())?;
+    serde_json::from_slice(body).map(|Object(it)| it).map_err(|e| e.to_string())
+}
 
 impl FromRequest<Arc<App>> for JsonBytes {
     type Rejection = Problem;

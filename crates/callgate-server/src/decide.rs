@@ -32,11 +32,7 @@ use crate::wire;
     request_body = wire::Request,
     responses(
         (status = 200, description = "The decision, receipted and durable", body = wire::Reply),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate could not decide: a denial", body = wire::Problem, content_type = "application/problem+json",
+        (status = 503, description = "The gate could not decide: a denial",
             headers(("retry-after" = u64, description = "When asking again can help, in seconds"))),
     ),
     security(("key" = []))
@@ -70,12 +66,8 @@ pub(crate) async fn decide(
     request_body = wire::Batch,
     responses(
         (status = 200, description = "One answer for each request", body = wire::BatchReply),
-        (status = 400, description = "The body is no batch; nothing was decided", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate could not decide: a denial", body = wire::Problem, content_type = "application/problem+json",
+        (status = 400, description = "The body is no batch; nothing was decided"),
+        (status = 503, description = "The gate could not decide: a denial",
             headers(("retry-after" = u64, description = "When asking again can help, in seconds"))),
     ),
     security(("key" = []))

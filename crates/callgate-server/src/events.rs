@@ -21,7 +21,6 @@ use crate::app::App;
 use crate::credential::Standing;
 use crate::options::ServerLimits;
 use crate::problem::Problem;
-use crate::wire;
 
 /// Where a client that lost its connection wants to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -80,9 +79,8 @@ impl Places {
     ),
     responses(
         (status = 200, description = "The events that the caller may see, as they happen", body = String, content_type = "text/event-stream"),
-        (status = 400, description = "That is no place in this log", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "There are as many subscribers as the gate takes", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "That is no place in this log"),
+        (status = 503, description = "There are as many subscribers as the gate takes"),
     ),
     security(("key" = []))
 )]

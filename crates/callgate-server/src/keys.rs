@@ -13,10 +13,10 @@ use serde_json::json as value;
 
 use crate::app::{App, json};
 use crate::body::JsonBytes;
+use crate::control::{bad, looks, parse, run};
 use crate::credential::Caller;
-use crate::policy::{looks, parse, run};
 use crate::problem::Problem;
-use crate::{wire, wire_policy};
+use crate::wire_policy;
 
 /// The registered keys, without their secrets.
 #[utoipa::path(
@@ -25,8 +25,7 @@ use crate::{wire, wire_policy};
     tag = "keys",
     responses(
         (status = 200, description = "`{\"keys\": […]}`", body = Object),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "An agent's key", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "An agent's key"),
     ),
     security(("key" = []))
 )]
@@ -50,7 +49,6 @@ struct KeyBody {
 
 impl KeyBody {
     fn holder(self) -> Result<Holder, Problem> {
-        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail);
         let Self { agent, person, roles, public_key, owner, team, tenant } = self;
         match (agent, person) {
             (Some(agent), None) if roles.is_empty() && public_key.is_none() => Ok(Holder::Agent {
@@ -77,10 +75,9 @@ impl KeyBody {
     request_body = wire_policy::NewKey,
     responses(
         (status = 200, description = "The key, in `key`; it is shown once", body = Object),
-        (status = 400, description = "The body is not one", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The control policy does not permit it", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate cannot do it now; nothing changed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is not one"),
+        (status = 403, description = "The control policy does not permit it"),
+        (status = 503, description = "The gate cannot do it now; nothing changed"),
     ),
     security(("key" = []))
 )]
@@ -108,10 +105,9 @@ pub(crate) async fn create(
     params(("id" = String, Path, description = "The key's public name")),
     responses(
         (status = 200, description = "It is revoked", body = Object),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The control policy does not permit it", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such key", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate cannot do it now; nothing changed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The control policy does not permit it"),
+        (status = 404, description = "There is no such key"),
+        (status = 503, description = "The gate cannot do it now; nothing changed"),
     ),
     security(("key" = []))
 )]

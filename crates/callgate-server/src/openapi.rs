@@ -6,12 +6,15 @@ use std::sync::LazyLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response as OpenApiResponse};
 use utoipa::{Modify, OpenApi};
 
+use crate::problem::MEDIA_TYPE;
 use crate::{
-    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, status, stops,
-    unchecked, wire,
+    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, rollout, simulate,
+    status, stops, unchecked, wire,
 };
 
 #[derive(OpenApi)]
@@ -40,15 +43,15 @@ use crate::{
         receipts::read_receipt,
         receipts::read_checkpoint,
         events::subscribe,
-        policy::simulate,
+        simulate::simulate,
         policy::stage,
         policy::list,
         policy::show,
         policy::publish,
         policy::rollback,
-        policy::rollout,
-        policy::start_rollout,
-        policy::stop_rollout,
+        rollout::rollout,
+        rollout::start_rollout,
+        rollout::stop_rollout,
         policy::mode,
         policy::set_mode,
         policy::points,
@@ -83,7 +86,7 @@ use crate::{
         (name = "keys", description = "Who may ask; a person's key"),
         (name = "health", description = "For whoever keeps the gate running; no key needed"),
     ),
-    modifiers(&Keys)
+    modifiers(&Keys, &Refusals)
 )]
 struct Document;
 
@@ -94,6 +97,46 @@ impl Modify for Keys {
         let mut key = Http::new(HttpAuthScheme::Bearer);
         key.description = Some("An agent's key, `cg_…`".to_owned());
         document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(key));
+    }
+}
+
+/// What every route answers alike where it refuses, said once: a route names its refusals, and here they are problem
+/// documents; one that wants a key has a 401, and one that reads a body has what may be wrong with any body.
+struct Refusals;
+
+const NO_KEY: (&str, &str) = ("401", "No registered key was shown");
+const BODIES: [(&str, &str); 3] = [
+    ("408", "The body did not come in time"),
+    ("413", "The body is too large"),
+    ("415", "The body is not JSON"),
+];
+
+impl Modify for Refusals {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
+                refuse(operation);
+            }
+        }
+    }
+}
+
+fn refuse(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    let needs_key = operation.security.is_some().then_some(NO_KEY);
+    let reads_body = operation.request_body.is_some().then_some(BODIES);
+    for (status, why) in needs_key.into_iter().chain(reads_body.into_iter().flatten()) {
+        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(OpenApiResponse::new(why)));
+    }
+    let refusals = responses.iter_mut().filter(|(status, _)| status.starts_with(['4', '5']));
+    for (_, response) in refusals {
+        if let RefOr::T(response) = response
+            && response.content.is_empty()
+        {
+            let schema = Ref::from_schema_name("Problem");
+            let content = Content::builder().schema(Some(schema)).build();
+            response.content.insert(MEDIA_TYPE.to_owned(), content.into());
+        }
     }
 }
 

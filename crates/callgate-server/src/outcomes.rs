@@ -5,11 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use callgate_core::json as strict;
 use callgate_gate::{OutcomeError, OutcomeReport};
 
 use crate::app::{App, json};
-use crate::body::JsonBytes;
+use crate::body::{JsonBytes, object};
 use crate::credential::Caller;
 use crate::problem::Problem;
 use crate::wire;
@@ -22,13 +21,9 @@ use crate::wire;
     request_body = wire::Outcome,
     responses(
         (status = 200, description = "The outcome's receipt, durable", body = wire::OutcomeReply),
-        (status = 400, description = "The body is no outcome", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The receipt has no open action of this agent", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The outcome was not recorded", body = wire::Problem, content_type = "application/problem+json",
+        (status = 400, description = "The body is no outcome"),
+        (status = 409, description = "The receipt has no open action of this agent"),
+        (status = 503, description = "The outcome was not recorded",
             headers(("retry-after" = u64, description = "When reporting again can help, in seconds"))),
     ),
     security(("key" = []))
@@ -38,7 +33,7 @@ pub(crate) async fn report_outcome(
     Caller(credential): Caller,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let report = parse(&body, &app)?;
+    let report: OutcomeReport = object(&body, app.gate.limits()).map_err(invalid)?;
     let index = report.receipt_index;
     let slot = app.slots(1)?;
     let gate = Arc::clone(&app.gate);
@@ -52,12 +47,6 @@ pub(crate) async fn report_outcome(
         Ok(Err(error)) => Err(refused(&app, index, &error)),
         Err(died) => Err(app.died(&died)),
     }
-}
-
-/// Two readers, one meaning: the strict one refuses what the typed one might settle silently.
-fn parse(body: &[u8], app: &App) -> Result<OutcomeReport, Problem> {
-    strict::parse(body, app.gate.limits()).map_err(|e| invalid(e.to_string()))?;
-    serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))
 }
 
 fn invalid(problem: impl std::fmt::Display) -> Problem {

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use callgate_core::json as strict;
 use callgate_gate::{ProgressError, ProgressReport};
 
 use crate::app::{App, json};
-use crate::body::JsonBytes;
+use crate::body::{JsonBytes, object};
 use crate::credential::Caller;
 use crate::problem::Problem;
-use crate::{wire, wire_limits};
+use crate::wire_limits;
 
 /// Asks whether an action that runs may go on. Ask at least as often as `next_ms` says; stop the action on any other
 /// answer than `"continue": true`, and report its outcome.
@@ -23,10 +22,10 @@ use crate::{wire, wire_limits};
     request_body = wire_limits::Heartbeat,
     responses(
         (status = 200, description = "Go on, or stop and why", body = wire_limits::Progress),
-        (status = 400, description = "The body is no heartbeat; stop", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown; stop", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The receipt has no open action of this agent; stop", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate cannot tell; stop", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no heartbeat; stop"),
+        (status = 401, description = "No registered key was shown; stop"),
+        (status = 409, description = "The receipt has no open action of this agent; stop"),
+        (status = 503, description = "The gate cannot tell; stop"),
     ),
     security(("key" = []))
 )]
@@ -35,7 +34,7 @@ pub(crate) async fn report_progress(
     Caller(credential): Caller,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let report = parse(&body, &app)?;
+    let report: ProgressReport = object(&body, app.gate.limits()).map_err(invalid)?;
     let index = report.receipt_index;
     let slot = app.reserved_slot().await?;
     let gate = Arc::clone(&app.gate);
@@ -49,12 +48,6 @@ pub(crate) async fn report_progress(
         Ok(Err(error)) => Err(refused(&app, index, &error)),
         Err(died) => Err(app.died(&died)),
     }
-}
-
-/// As for outcomes: two readers, one meaning.
-fn parse(body: &[u8], app: &App) -> Result<ProgressReport, Problem> {
-    strict::parse(body, app.gate.limits()).map_err(|e| invalid(e.to_string()))?;
-    serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))
 }
 
 fn invalid(problem: impl std::fmt::Display) -> Problem {

@@ -22,9 +22,8 @@ use crate::wire;
     params(("id" = u64, Path, description = "The receipt's place in the log")),
     responses(
         (status = 200, description = "The receipt", body = wire::Receipt),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such receipt, or it is another agent's", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The log cannot be read", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such receipt, or it is another agent's"),
+        (status = 503, description = "The log cannot be read"),
     ),
     security(("key" = []))
 )]
@@ -62,8 +61,7 @@ fn unknown(id: &str) -> Problem {
     tag = "evidence",
     responses(
         (status = 200, description = "The checkpoint", body = String, content_type = "text/plain; charset=utf-8"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The log has no receipt yet", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The log has no receipt yet"),
     ),
     security(("key" = []))
 )]

@@ -11,8 +11,8 @@ use axum::response::Response;
 use callgate_gate::GateHealth;
 
 use crate::app::{App, json};
+use crate::control::looks;
 use crate::credential::{AnyCaller, Caller};
-use crate::policy::looks;
 use crate::problem::Problem;
 use crate::wire;
 
@@ -72,8 +72,7 @@ fn state(now: &GateHealth) -> wire::GateState {
     tag = "health",
     responses(
         (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "An agent's key", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "An agent's key"),
     ),
     security(("key" = []))
 )]

@@ -12,10 +12,10 @@ use serde_json::json as value;
 use crate::app::{App, json};
 use crate::approvals::parameters;
 use crate::body::JsonBytes;
+use crate::control::{bad, looks, parse, run_reserved};
 use crate::credential::Caller;
-use crate::policy::{looks, parse, run_reserved};
 use crate::problem::Problem;
-use crate::{wire, wire_limits};
+use crate::wire_limits;
 
 /// The stops in effect, newest first.
 #[utoipa::path(
@@ -29,9 +29,8 @@ use crate::{wire, wire_limits};
     ),
     responses(
         (status = 200, description = "Who stopped what, since when and why; `count` counts those left out, too", body = wire_limits::StopList),
-        (status = 400, description = "The query has an unknown part", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "An agent's key", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The query has an unknown part"),
+        (status = 403, description = "An agent's key"),
     ),
     security(("key" = []))
 )]
@@ -56,11 +55,10 @@ pub(crate) async fn list(
     request_body = wire_limits::NewStop,
     responses(
         (status = 200, description = "The stop in effect; `created` is false where exactly that was stopped already", body = wire_limits::StopReply),
-        (status = 400, description = "The body names nothing that can be stopped", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The control policy does not permit it", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A second person must agree, or there are too many stops", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate could not stop it", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body names nothing that can be stopped"),
+        (status = 403, description = "The control policy does not permit it"),
+        (status = 409, description = "A second person must agree, or there are too many stops"),
+        (status = 503, description = "The gate could not stop it"),
     ),
     security(("key" = []))
 )]
@@ -90,12 +88,11 @@ struct LiftBody {
     request_body = wire_limits::Lift,
     responses(
         (status = 200, description = "The stop as it was", body = wire_limits::StopItem),
-        (status = 400, description = "The body has no `note`", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No registered key was shown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The control policy does not permit it", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such stop in effect", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A second person must agree", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The gate could not lift it; it is still in effect", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body has no `note`"),
+        (status = 403, description = "The control policy does not permit it"),
+        (status = 404, description = "There is no such stop in effect"),
+        (status = 409, description = "A second person must agree"),
+        (status = 503, description = "The gate could not lift it; it is still in effect"),
     ),
     security(("key" = []))
 )]
@@ -109,10 +106,6 @@ pub(crate) async fn lift(
     let gate = Arc::clone(&app.gate);
     let lifted = run_reserved(&app, async move { gate.lift_stop(&id, note.as_deref(), &who).await }).await?;
     json(&app, StatusCode::OK, &lifted)
-}
-
-pub(crate) fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
 }
 
 /// How many are asked for.

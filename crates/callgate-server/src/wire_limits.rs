@@ -168,23 +168,98 @@ pub struct Reset {
     pub through: u64,
 }
 
+/// A limit of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LimitItem {
+    /// Its id; of one level of a budget with the level, such as `refunds/team`.
+    pub id: String,
+    /// `budget`, `throttle` or `breaker`.
+    pub kind: String,
+    /// `enforce`, or `monitor`: counted and told, never enforced.
+    pub mode: String,
+    /// Where it stands in the bundle.
+    pub source: String,
+    /// Whom it counts by; nothing counts everybody together.
+    pub per: Vec<String>,
+    /// The most, a decimal: of a budget or throttle what fits, of a breaker where it opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<String>,
+    /// What it counts; `calls` of a throttle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Over which time: `hour`, `day`, `month`, `execution`, or any time of a length such as `24h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<String>,
+    /// Beyond it: `deny` or `require_approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceed: Option<String>,
+    /// From where on it is near, a decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_at: Option<String>,
+    /// Of failures: the share at which it opens, in hundredths of a percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_bp: Option<u32>,
+    /// Of failures: from how many outcomes on, a decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<String>,
+}
+
 /// One meter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MeterItem {
     /// Its name: the limit's id, and by whom it counts.
     pub name: String,
-    /// What is used of it now, a decimal.
+    /// Whom it counts, names folded; empty: everybody.
+    pub counts: String,
+    /// What is used of it now, a decimal. Of a token bucket, what is missing in it.
     pub used: String,
-    /// What it counts, and over which time.
+    /// What still fits, a decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
+    /// Whether it has the least left of the enforced budgets of its unit that count whoever was asked about.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
+    /// Of a breaker, whether it is open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// Of a throttle, how long until one more fits; 0 is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// When it begins at nothing again, milliseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at_ms: Option<i64>,
+    /// Of failures, how many outcomes there were, a decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<String>,
+    /// How it counts, and over which time.
     #[schema(value_type = Object)]
     pub gauge: serde_json::Value,
-    /// When it holds nothing any more, milliseconds since 1970 UTC.
-    pub ends_ms: i64,
+    /// When it holds nothing any more, milliseconds since 1970 UTC; absent where nothing was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_ms: Option<i64>,
+    /// `in_force`; `tried` where only the candidate that is tried has the limit; `gone` where nothing is held
+    /// against it any more.
+    pub standing: String,
+    /// The limit; absent when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitItem>,
+}
+
+/// A limit that may bound whoever was asked about, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnseenItem {
+    /// Why not all that it counts is shown.
+    pub why: String,
+    /// The limit.
+    pub limit: LimitItem,
 }
 
 /// Meters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MeterList {
-    /// By name.
+    /// By name; of somebody, budgets first, and of each unit the one with the least left first.
     pub meters: Vec<MeterItem>,
+    /// Of somebody: limits of which not everything is shown that may count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Vec<UnseenItem>>,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use callgate_core::fail::{FailTerms, Tier};
+use callgate_core::object;
 use callgate_core::request::DEFAULT_TENANT;
 use callgate_core::state::unchecked::LeaseDelta;
 use callgate_log::statement::Admin;
@@ -164,7 +165,7 @@ pub struct Backlog {
     /// The enforcement point.
     pub point: String,
     /// The actions, in order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::each")]
     pub records: Vec<BacklogRecord>,
     /// The agent's tenant; `default` if absent.
     #[serde(default = "default_tenant")]
@@ -180,7 +181,7 @@ pub struct BacklogRecord {
     /// The receipt of the lease it ran on.
     pub lease: u64,
     /// How it ended, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object::maybe")]
     pub outcome: Option<BacklogOutcome>,
     /// The request, as it would have been decided.
     pub request: Box<RawValue>,

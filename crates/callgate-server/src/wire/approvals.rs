@@ -311,7 +311,11 @@ pub struct ApproveBody {
     #[schema(nullable = false, max_length = 1000)]
     pub comment: Option<String>,
     /// Agree to more than this one call; comes about when every reviewer asks for the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "callgate_core::object::maybe"
+    )]
     #[schema(nullable = false)]
     pub standing: Option<StandingBody>,
 }

@@ -9,6 +9,7 @@
 
 mod approvals;
 mod auth;
+mod bodies;
 mod browser;
 mod client;
 mod decide;
