@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    approvals, check, completions, decide, demo, diff, explain, keys, limits, log, mcp, prove, release,
-    serve, simulate, stops, test,
+    approvals, breakers, check, completions, decide, demo, diff, explain, keys, limits, log, mcp, prove,
+    release, serve, simulate, stops, test,
 };
 use crate::exit::Exit;
 use crate::{Outcome, output, reference};
@@ -59,9 +59,9 @@ pub(crate) enum Command {
     /// Lift a stop
     Resume(stops::ResumeArgs),
     /// List the breakers that are open, and close them again
-    Breakers(limits::BreakersArgs),
-    /// Show what is used of each limit
-    Limits(limits::LimitsArgs),
+    Breakers(breakers::BreakersArgs),
+    /// Show what is used of each limit, or what is left to an agent
+    Limits(limits::Args),
     /// Read, verify and replay the log
     Log(log::Args),
     /// Break everything around the gate on purpose, and hold what ran against the receipts
@@ -102,8 +102,8 @@ impl Command {
             Self::Stop(args) => stops::stop(args),
             Self::Stops(args) => stops::stops(args),
             Self::Resume(args) => stops::resume(args),
-            Self::Breakers(args) => limits::breakers(args),
-            Self::Limits(args) => limits::limits(args),
+            Self::Breakers(args) => breakers::breakers(args),
+            Self::Limits(args) => limits::run(args),
             Self::Log(args) => log::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),

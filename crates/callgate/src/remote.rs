@@ -102,6 +102,33 @@ impl Reach {
     }
 }
 
+/// A path with a query; empty values are left out.
+pub(crate) fn query(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let mut out = path.to_owned();
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            out.push(if out.contains('?') { '&' } else { '?' });
+            out.push_str(name);
+            out.push('=');
+            out.push_str(&encoded(value));
+        }
+    }
+    out
+}
+
+/// Percent-encoding of everything but RFC 3986's unreserved characters.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 /// Host and port of a loopback address.
 fn authority(url: &str) -> Result<String, String> {
     let wrong = "write the gate's address like `http://127.0.0.1:8081`";

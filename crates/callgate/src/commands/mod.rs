@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod approvals;
+pub(crate) mod breakers;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod decide;

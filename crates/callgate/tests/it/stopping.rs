@@ -73,6 +73,49 @@ fn a_budget_outlives_kills_and_a_breaker_waits_for_somebody_who_looked() {
     assert_eq!(server.stop().0, 0);
 }
 
+/// One question: how much may this agent still spend, and what bounds it first?
+#[test]
+fn what_is_left_to_an_agent_is_one_question() {
+    let dir = place();
+    write(
+        dir.path(),
+        "bundle/limits/tree.yaml",
+        r#"version: v1
+budgets: [{id: spend, unit: usd, estimate: "0.40", levels: {agent: "1.00", tenant: "100.00"}, over: day}]
+throttles: [{id: pace, rate: 1/10m, burst: 1, per: [agent], match: {tools: [files.list]}}]
+"#,
+    );
+    let mut server = Server::start(dir.path(), &["--dev"]);
+    assert_eq!(code(&server, "bot-1", "read"), Value::Null);
+    let said = succeed(dir.path(), &with(&["limits", "--agent", "B\u{43e}T-l"]));
+    let line = |id: &str| said.lines().find(|line| line.contains(id)).unwrap_or_else(|| panic!("{said}"));
+    assert!(line("spend/agent@").contains("0.4 of 1 usd used"), "{said}");
+    assert!(line("spend/agent@").contains("0.6 left"), "{said}");
+    assert!(line("spend/agent@").ends_with("bounds first"), "{said}");
+    assert!(!line("spend/tenant@").contains("first"), "{said}");
+    assert!(line("pace@").contains("0 of 1 calls used") && line("pace@").contains("one more each 600 s"));
+    let told = succeed(dir.path(), &with(&["limits", "--agent", "bot-1", "--format", "json"]));
+    let told: callgate_server::wire_limits::MeterList = serde_json::from_str(&told).unwrap();
+    let first: Vec<&str> = told.meters.iter().filter(|it| it.first).map(|it| it.counts.as_str()).collect();
+    assert_eq!(first, ["agent=bot-l"; 2], "one of each unit");
+    assert_eq!(told.unseen, Some(Vec::new()));
+    for (args, problem) in [
+        (&["--agent", " bot"][..], "`agent`"),
+        (&["--agent", "bot", "--prefix", "spend"], "cannot be used with"),
+    ] {
+        let refused = run(dir.path(), &with(&[&["limits"], args].concat()));
+        assert!(refused.code == 2 && refused.err.contains(problem), "{args:?}: {}", refused.err);
+    }
+    assert_eq!(server.stop().0, 0);
+    // Another policy: what was counted is there, and held against nothing.
+    std::fs::remove_file(dir.path().join("bundle/limits/tree.yaml")).unwrap();
+    let mut server = Server::start(dir.path(), &["--dev"]);
+    let said = succeed(dir.path(), &with(&["limits", "--prefix", "spend/agent@"]));
+    assert!(said.contains("0.4 used") && said.contains("no limit in force"), "{said}");
+    assert!(succeed(dir.path(), &with(&["limits", "--agent", "bot-1"])).contains("1 of 3 calls used"));
+    assert_eq!(server.stop().0, 0);
+}
+
 #[test]
 fn a_stop_holds_from_the_next_decision_on_until_it_is_lifted() {
     let dir = place();

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::remote::{Reach, Remote};
+use crate::remote::{Reach, Remote, encoded, query};
 use crate::{Outcome, opening, span};
 
 const FOLDER: &str = "/api/v1/approvals";
@@ -186,33 +186,6 @@ pub(crate) fn run(args: Args) -> Outcome {
 fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
     serde_json::from_value(value.clone())
         .map_err(|e| Failure::unexpected(format!("the gate speaks another version of this interface: {e}")))
-}
-
-/// A path with a query; empty values are left out.
-fn query(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
-    let mut out = path.to_owned();
-    for (name, value) in pairs {
-        if let Some(value) = value {
-            out.push(if out.contains('?') { '&' } else { '?' });
-            out.push_str(name);
-            out.push('=');
-            out.push_str(&encoded(value));
-        }
-    }
-    out
-}
-
-/// Percent-encoding of everything but RFC 3986's unreserved characters.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 fn place(id: &str, verb: &str) -> String {
