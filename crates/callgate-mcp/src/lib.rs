@@ -18,6 +18,7 @@ mod heartbeat;
 mod holding;
 mod ledger;
 mod line;
+mod listing;
 mod message;
 mod method;
 mod notes;

@@ -21,6 +21,7 @@ use crate::heartbeat::Heart;
 use crate::holding::{Holding, Waited};
 use crate::ledger::Ledger;
 use crate::line::{Line, LineReader};
+use crate::listing::Listed;
 use crate::notes::Notebook;
 use crate::options::{Notes, WrapOptions};
 use crate::outbox::Outbox;
@@ -53,6 +54,8 @@ pub(crate) struct Relay {
     /// Calls that wait for people, and how their waiting ends.
     pub(crate) holding: Holding,
     pub(crate) waited: JoinSet<Waited>,
+    /// Lists of tools that the gate looks through.
+    pub(crate) lists: JoinSet<Listed>,
     pub(crate) heart: Heart,
     pub(crate) outcomes: JoinSet<Result<(), (u64, String)>>,
     pub(crate) ledger: Ledger,
@@ -113,6 +116,7 @@ where
         decisions: JoinSet::new(),
         holding: Holding::default(),
         waited: JoinSet::new(),
+        lists: JoinSet::new(),
         heart,
         outcomes: JoinSet::new(),
         ledger: Ledger::default(),
@@ -166,6 +170,7 @@ impl Relay {
                 None => self.server_left(),
             },
             Some(judged) = self.decisions.join_next(), if !self.decisions.is_empty() => self.decided(judged),
+            Some(listed) = self.lists.join_next(), if !self.lists.is_empty() => self.listed(listed),
             Some(waited) = self.waited.join_next(), if !self.waited.is_empty() => self.waited(waited),
             Some(done) = self.outcomes.join_next(), if !self.outcomes.is_empty() => self.recorded(done),
             Ok(()) = self.heart.halts.changed() => self.beat(),
@@ -192,7 +197,8 @@ impl Relay {
     }
 
     fn is_over(&self) -> bool {
-        !self.server_here && self.decisions.is_empty() && self.waiting.is_empty() && self.holding.is_empty()
+        let under_way = self.decisions.len().saturating_add(self.lists.len());
+        !self.server_here && under_way == 0 && self.waiting.is_empty() && self.holding.is_empty()
     }
 
     /// Whether the client may still ask.

@@ -6,6 +6,8 @@
 //! that the policy denies with any arguments. That is for the model's convenience only: what is not
 //! listed is decided all the same when it is called.
 
+use std::collections::BTreeSet;
+
 use callgate_core::value::write_string;
 use callgate_gate::{Ground, OutcomeStatus};
 use serde_json::value::RawValue;
@@ -85,10 +87,7 @@ pub(crate) fn filter_tools(
     modern: bool,
     hidden: &dyn Fn(&str) -> bool,
 ) -> Option<String> {
-    let tools: Vec<&RawValue> = match result.get("tools") {
-        Some(tools) => serde_json::from_str(tools.get()).ok()?,
-        None => Vec::new(),
-    };
+    let tools = tools(result)?;
     let shown: Vec<&str> =
         tools.iter().filter(|tool| is_shown(tool, hidden)).map(|tool| tool.get()).collect();
     let private = modern || result.get("resultType").is_some() || result.get("cacheScope").is_some();
@@ -106,10 +105,25 @@ pub(crate) fn filter_tools(
     Some(out.end())
 }
 
+/// The names of the tools in a list, each once. `None` when it cannot be read.
+pub(crate) fn tool_names(result: &Members<'_>) -> Option<BTreeSet<String>> {
+    Some(tools(result)?.into_iter().filter_map(tool_name).collect())
+}
+
+fn tools<'a>(result: &Members<'a>) -> Option<Vec<&'a RawValue>> {
+    match result.get("tools") {
+        Some(tools) => serde_json::from_str(tools.get()).ok(),
+        None => Some(Vec::new()),
+    }
+}
+
+fn tool_name(tool: &RawValue) -> Option<String> {
+    Members::read(tool.get()).and_then(|members| members.get("name").and_then(string))
+}
+
 /// A tool without a name that can be read cannot be called, so it is not shown.
 fn is_shown(tool: &RawValue, hidden: &dyn Fn(&str) -> bool) -> bool {
-    let name = Members::read(tool.get()).and_then(|members| members.get("name").and_then(string));
-    name.is_some_and(|name| !hidden(&name))
+    tool_name(tool).is_some_and(|name| !hidden(&name))
 }
 
 /// A JSON object being written from values that are JSON already.

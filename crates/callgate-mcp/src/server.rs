@@ -1,18 +1,15 @@
 //! What the server says: answers go to whoever asked, everything else that is a message passes.
 
 use callgate_core::digest::Digest;
-use callgate_core::name::Name;
-use callgate_core::request::Tool;
 use callgate_gate::{OutcomeReport, OutcomeStatus};
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
-use crate::call;
 use crate::line::{Line, one_line};
 use crate::message::{Id, Members, Message};
 use crate::pending::{Entry, Running, State};
 use crate::relay::Relay;
-use crate::result::{Told, filter_tools, with_ground};
+use crate::result::{Told, with_ground};
 use crate::upstream::PassThrough;
 
 impl Relay {
@@ -56,32 +53,9 @@ impl Relay {
         };
         match state {
             State::Running(running) => self.finished(&id, &running, members),
-            State::Listed { modern } => self.listed(line, &id, modern, members),
+            State::Listed { modern } => self.list(line, &id, modern, members),
             State::Passed { .. } | State::Deciding { .. } => self.client.put(one_line(line).into_owned()),
         }
-    }
-
-    /// A list of tools: what would be denied with any arguments is left out.
-    fn listed(&mut self, line: &str, id: &Id, modern: bool, members: &Members<'_>) {
-        let Some(result) = members.get("result") else {
-            return self.client.put(one_line(line).into_owned());
-        };
-        let hidden = |name: &str| self.is_hidden(name);
-        let filtered = Members::read(result.get()).and_then(|result| filter_tools(&result, modern, &hidden));
-        match filtered {
-            Some(result) => self.client.put(answer::result_line(id.raw(), &result)),
-            None => {
-                self.refuse(Some(id), answer::INTERNAL_ERROR, "the server's list of tools could not be read");
-            }
-        }
-    }
-
-    /// Cosmetic: calling what is hidden is decided like any call.
-    fn is_hidden(&self, tool: &str) -> bool {
-        let Ok(name) = Name::new(tool) else { return true };
-        let Ok(tool) = Tool::new(Some(self.options.server.clone()), name) else { return true };
-        call::probe(&self.options, tool)
-            .is_some_and(|probe| self.gate.never_allows(probe, &self.options.credential))
     }
 
     /// A decided call was answered.

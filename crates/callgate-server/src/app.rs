@@ -25,8 +25,8 @@ use crate::listen::Entrance;
 use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
 use crate::{
-    MODE_HEADER, admission, approvals, breakers, decide, events, keys, openapi, outcomes, policy, progress,
-    receipts, rollout, simulate, status, stops, unchecked,
+    MODE_HEADER, admission, approvals, breakers, decide, events, hidden, keys, openapi, outcomes, policy,
+    progress, receipts, rollout, simulate, status, stops, unchecked,
 };
 
 /// What every request shares.
@@ -115,6 +115,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/api/v1/decide", post(decide::decide))
         .route("/api/v1/decide/batch", post(decide::decide_batch))
+        .route("/api/v1/tools/hidden", post(hidden::hidden))
         .route("/api/v1/outcomes", post(outcomes::report_outcome))
         .route("/api/v1/receipts/{id}", get(receipts::read_receipt))
         .route("/api/v1/checkpoint", get(receipts::read_checkpoint))

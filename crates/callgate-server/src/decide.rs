@@ -124,7 +124,7 @@ struct Named<'a> {
 }
 
 /// The requests of a batch, as they came.
-fn split(body: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem> {
+pub(crate) fn split(body: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem> {
     let wrong = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail);
     let list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let requests = if list {

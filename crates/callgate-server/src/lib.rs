@@ -17,6 +17,7 @@ mod credential;
 mod decide;
 mod error;
 mod events;
+mod hidden;
 mod keys;
 mod listen;
 mod openapi;

@@ -13,8 +13,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::MEDIA_TYPE;
 use crate::{
-    approvals, breakers, decide, events, keys, outcomes, policy, progress, receipts, rollout, simulate,
-    status, stops, unchecked, wire,
+    approvals, breakers, decide, events, hidden, keys, outcomes, policy, progress, receipts, rollout,
+    simulate, status, stops, unchecked, wire,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use crate::{
     paths(
         decide::decide,
         decide::decide_batch,
+        hidden::hidden,
         outcomes::report_outcome,
         approvals::list,
         approvals::suggest,

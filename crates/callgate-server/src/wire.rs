@@ -186,6 +186,13 @@ pub struct BatchReply {
     pub replies: Vec<BatchAnswer>,
 }
 
+/// What a list of tools need not show, in the order of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HiddenReply {
+    /// Whether the request is denied whatever its arguments.
+    pub hidden: Vec<bool>,
+}
+
 /// The answer to one request of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]

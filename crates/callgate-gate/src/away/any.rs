@@ -120,12 +120,14 @@ impl AnyGate {
         }
     }
 
-    /// As [`Gate::never_allows`]. Of a gate elsewhere nobody knows that before asking.
-    #[must_use]
-    pub fn never_allows(&self, probe: Request, credential: &Credential) -> bool {
+    /// For each of these, whether [`Gate::never_allows`] it. A gate elsewhere is asked; where it does not answer, nothing
+    /// is.
+    pub async fn never_allow(&self, probes: Vec<Request>, credential: &Credential) -> Vec<bool> {
         match self {
-            Self::Here(gate) => gate.never_allows(probe, credential),
-            Self::Away(_) => false,
+            Self::Here(gate) => {
+                probes.into_iter().map(|probe| gate.never_allows(probe, credential)).collect()
+            }
+            Self::Away(gate) => gate.never_allow(&probes).await,
         }
     }
 

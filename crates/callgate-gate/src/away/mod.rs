@@ -39,6 +39,9 @@ pub use stopgap::{Claim, Stopgap, StopgapError};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long the gate may take to say that it is there.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long it may take to say which tools need not be shown, and how many are asked about at a time.
+const LISTING: Duration = Duration::from_secs(2);
+const LISTED: usize = 64;
 /// How long an outcome may take.
 const REPORTING: Duration = Duration::from_secs(10);
 /// How long a report waits before it is tried again, at first and at most.
@@ -295,6 +298,29 @@ impl Away {
             return Ok(Progress::go_on());
         }
         Err(Unavailable::now(problem).into())
+    }
+
+    /// For each of these, whether the gate says that it denies it with any arguments. That is not signed, and only
+    /// for what a list shows; without an answer it is never so.
+    pub(crate) async fn never_allow(&self, probes: &[Request]) -> Vec<bool> {
+        #[derive(Deserialize)]
+        struct Hidden {
+            hidden: Vec<bool>,
+        }
+        let mut all = Vec::with_capacity(probes.len());
+        for part in probes.chunks(LISTED) {
+            let asked: Vec<String> = part.iter().map(Request::canonical).collect();
+            let body = format!(r#"{{"requests":[{}]}}"#, asked.join(","));
+            let answer =
+                self.carried(Question::post("/api/v1/tools/hidden", body.into_bytes(), LISTING)).await;
+            let told = answer.ok().filter(|answer| answer.status == 200);
+            let told = told.and_then(|answer| serde_json::from_slice::<Hidden>(&answer.body).ok());
+            // Who does not answer once is not waited for again.
+            let Some(told) = told.filter(|told| told.hidden.len() == part.len()) else { break };
+            all.extend(told.hidden);
+        }
+        all.resize(probes.len(), false);
+        all
     }
 
     /// Whether people have still to decide on an approval, told at `until` at the latest.

@@ -185,6 +185,55 @@ fn a_folder_whose_gate_runs_says_how_to_use_it() {
     assert!(refused.err.contains("--gate unix:data/gate.sock --gate-key data/keys/"), "{}", refused.err);
 }
 
+impl Point {
+    /// The names of the tools that the client is shown.
+    fn tools(&mut self) -> Vec<String> {
+        let listed = self.ask("tools/list", &json!({}));
+        let tools = listed["tools"].as_array().unwrap_or_else(|| panic!("{listed}"));
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// What is denied whatever its arguments is not shown, as by a wrapper that has the gate in it. A list that the gate
+/// does not look through is whole: a client must not take tools for gone, and each call is decided all the same.
+#[test]
+fn tools_that_never_run_are_not_shown_while_the_gate_is_there() {
+    let dir = place("version: v1\n");
+    let mut gate = Server::start(dir.path(), &[]);
+    let decisions = || verified(dir.path())["decisions"].clone();
+    let mut point = Point::start(dir.path(), "a", SOCKET, &[]);
+    let mut shown = point.tools();
+    shown.sort_unstable();
+    assert_eq!(shown, ["read_text_file", "write_file"]);
+    gate.kill();
+    let before = decisions();
+    let whole = point.tools();
+    assert!(whole.len() > 2 && whole.contains(&"move_file".to_owned()), "{whole:?}");
+    let mut gate = Server::start(dir.path(), &[]);
+    assert_eq!(point.tools().len(), 2);
+    point.leave();
+    assert_eq!(gate.stop().0, 0);
+    let lies: Vec<Says> = vec![
+        Box::new(|| Some(ok(r#"{"hidden":[true]}"#))),
+        Box::new(|| Some(ok(r#"{"hidden":"all"}"#))),
+        Box::new(|| Some(ok("[]"))),
+        Box::new(|| Some(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_vec())),
+        Box::new(|| None),
+    ];
+    for lie in lies {
+        let impostor =
+            Impostor::new(move |path, _| if path == "/api/v1/tools/hidden" { lie() } else { Some(ok("{}")) });
+        let key = dir.path().join("agent.key");
+        write(dir.path(), "agent.key", "cg_x");
+        let mut point =
+            Point::start(dir.path(), "a", &impostor.address, &["--key-file", key.to_str().unwrap()]);
+        assert_eq!(point.tools(), whole);
+        assert!(impostor.asked.lock().unwrap().iter().any(|path| path == "/api/v1/tools/hidden"));
+        point.leave();
+    }
+    assert_eq!(decisions(), before, "nothing is receipted for a list");
+}
+
 /// What an impostor says to whatever it is asked.
 type Says = Box<dyn Fn() -> Option<Vec<u8>> + Send>;
 
