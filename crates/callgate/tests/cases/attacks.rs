@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use callgate_core::state::Holder;
 use callgate_gate::clock::ManualClock;
-use callgate_gate::{Bundle, Gate, GateOptions};
+use callgate_gate::{Bundle, Credential, Gate, GateOptions};
 use callgate_server::{Listener, ServerOptions};
 use callgate_store::{OsRandom, RealFs};
 use serde::Deserialize;
@@ -41,6 +41,12 @@ struct Step {
     ask: Option<Map<String, Value>>,
     raw: Option<String>,
     outcome: Option<Map<String, Value>>,
+    /// A heartbeat; what it is told.
+    progress: Option<Map<String, Value>>,
+    /// What an operator stops.
+    stop: Option<Map<String, Value>>,
+    /// Whether the operator lifts the last stop.
+    resume: Option<bool>,
     wait_ms: Option<i64>,
     restart: Option<bool>,
     /// What takes the place of `@`, one after the other.
@@ -129,6 +135,8 @@ struct Attempt {
     now_ms: i64,
     /// The receipts of the questions.
     receipts: Vec<u64>,
+    /// The last stop.
+    stop: String,
 }
 
 impl Attempt {
@@ -140,12 +148,38 @@ impl Attempt {
         reply["code"].as_str().map_or(decision, str::to_owned)
     }
 
-    async fn outcome(&self, served: &Served, report: &Value, key: Option<&str>) -> String {
+    /// `report` on the receipt of one of the questions.
+    fn about(&self, report: &Value) -> String {
         let mut report = report.as_object().unwrap().clone();
         let of = usize::try_from(report.remove("of").unwrap().as_u64().unwrap()).unwrap();
         report.insert("receipt_index".to_owned(), self.receipts[of - 1].into());
-        let body = Value::Object(report).to_string();
+        Value::Object(report).to_string()
+    }
+
+    async fn outcome(&self, served: &Served, report: &Value, key: Option<&str>) -> String {
+        let body = self.about(report);
         post_to("/api/v1/outcomes", &served.address, key, body.as_bytes()).await.0.to_string()
+    }
+
+    /// `CONTINUE`, why it must stop, or the status of what was refused.
+    async fn progress(&self, served: &Served, report: &Value, key: Option<&str>) -> String {
+        let body = self.about(report);
+        let (status, reply) = post_to("/api/v1/progress", &served.address, key, body.as_bytes()).await;
+        match (status, reply["continue"].as_bool()) {
+            (200, Some(true)) => "CONTINUE".to_owned(),
+            (200, Some(false)) => reply["code"].as_str().unwrap().to_owned(),
+            _ => status.to_string(),
+        }
+    }
+
+    /// What the operator does, who is at the gate itself.
+    async fn operate(&mut self, served: &Served, step: &Step) {
+        if let Some(stop) = &step.stop {
+            let what = serde_json::from_value(Value::Object(stop.clone())).unwrap();
+            self.stop = served.gate.stop(what, &Credential::Local).await.unwrap().stop.id;
+        } else {
+            served.gate.lift_stop(&self.stop, Some("looked into it"), &Credential::Local).await.unwrap();
+        }
     }
 
     /// One step, once; what came of it.
@@ -153,16 +187,19 @@ impl Attempt {
         let agent = step.by.as_deref().unwrap_or("bot");
         let key = self.keys.get(agent).cloned();
         let key = key.as_deref();
-        match (&step.ask, &step.raw, &step.outcome) {
-            (Some(ask), None, None) => {
+        match (&step.ask, &step.raw, &step.outcome, &step.progress) {
+            (Some(ask), None, None, None) => {
                 let body = request(&fill(&Value::Object(ask.clone()), one), agent, self.now_ms);
                 self.ask(served, &body, key).await
             }
-            (None, Some(raw), None) => self.ask(served, raw, key).await,
-            (None, None, Some(report)) => {
+            (None, Some(raw), None, None) => self.ask(served, raw, key).await,
+            (None, None, Some(report), None) => {
                 self.outcome(served, &fill(&Value::Object(report.clone()), one), key).await
             }
-            _ => panic!("a step asks, reports, waits or restarts"),
+            (None, None, None, Some(report)) => {
+                self.progress(served, &fill(&Value::Object(report.clone()), one), key).await
+            }
+            _ => panic!("a step asks, reports, stops, waits or restarts"),
         }
     }
 }
@@ -178,7 +215,7 @@ async fn attempt(attack: &Attack, bundle: &Bundle) -> Vec<String> {
             keys.insert(agent.to_owned(), served.key(agent).await);
         }
     }
-    let mut attempt = Attempt { keys, now_ms: NOW_MS, receipts: Vec::new() };
+    let mut attempt = Attempt { keys, now_ms: NOW_MS, receipts: Vec::new(), stop: String::new() };
     let mut wrong = Vec::new();
     for (number, step) in (1..).zip(&attack.steps) {
         if let Some(by) = step.wait_ms {
@@ -189,6 +226,10 @@ async fn attempt(attack: &Attack, bundle: &Bundle) -> Vec<String> {
         if step.restart == Some(true) {
             served.end().await;
             served = serve(dir.path(), &clock, None, attack.dev).await;
+            continue;
+        }
+        if step.stop.is_some() || step.resume == Some(true) {
+            attempt.operate(&served, step).await;
             continue;
         }
         let gives = step.gives.as_deref().unwrap();
@@ -223,7 +264,7 @@ fn no_attempt_gets_past_a_limit() {
         names.extend(file.attacks.into_iter().map(|attack| attack.name));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(names.len() >= 45, "{} attempts", names.len());
+    assert!(names.len() >= 75, "{} attempts", names.len());
     let all = names.len();
     names.sort();
     names.dedup();
