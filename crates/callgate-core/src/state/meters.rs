@@ -245,11 +245,12 @@ impl Meters {
         self.open_for(request, now_ms).into_iter().find(blocks)
     }
 
-    /// One of the budgets that an action reserved from, if it holds more than its limit.
+    /// One of the budgets that an action reserved from, if it holds more than its limit, or the action alone has spent
+    /// more: what it spends counts where it was decided, and that time may be over.
     pub(crate) fn exceeded<'a>(&self, expected: &'a Expected, now_ms: i64) -> Option<&'a Reserved> {
         let over = |reserved: &&Reserved| {
             let used = self.meters.get(&reserved.meter).map(|meter| meter.used(now_ms));
-            reserved.most.zip(used).is_some_and(|(most, used)| used > most)
+            reserved.most.is_some_and(|most| reserved.amount > most || used.is_some_and(|used| used > most))
         };
         expected.reserved.iter().find(over)
     }

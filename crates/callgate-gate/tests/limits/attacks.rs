@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use callgate_core::progress::Halt;
 use callgate_gate::{
     ApprovalFilter, Asked, Credential, Gate, OutcomeStatus, ProgressReport, Said, StandingAsk,
     approval_number,
@@ -144,6 +145,29 @@ async fn what_was_spent_after_a_release_is_not_taken_back() {
     gate.close();
     let state = replays(&world, &gate);
     assert_eq!(used(&state, "spend", NOW).into_values().collect::<Vec<_>>(), ["8"]);
+}
+
+/// What an action spends counts in the hour in which it was decided; that it runs into the next one lets it spend no
+/// more than the limit.
+#[tokio::test]
+async fn what_runs_into_the_next_hour_is_stopped_at_the_limit() {
+    let world = World::new(977);
+    let budget = r#"budgets:
+  - {id: spend, unit: usd, limit: "10", per: [agent], over: hour, estimate: "1"}
+"#;
+    let gate = world.open(Some(&policy(budget))).await.expect("opens");
+    let running = ask(&gate, "read", "").await.permit.expect("allowed").ground().number();
+    world.clock.set(NOW + 3_600_000);
+    for (usd, code) in
+        [("10", None), ("10.01", Some(Halt::BudgetExceeded)), ("1", Some(Halt::BudgetExceeded))]
+    {
+        let mut beat = ProgressReport::new(running);
+        beat.cost.insert("usd".to_owned(), usd.parse().expect("a decimal"));
+        assert_eq!(gate.progress(&beat, &Credential::Local).await.expect("an answer").code, code, "{usd}");
+    }
+    assert_eq!(says(&gate, "read").await, "ALLOW", "this hour has its own");
+    gate.close();
+    replays(&world, &gate);
 }
 
 /// The gate counts calls; a heartbeat that speaks of them raises nothing, for nobody.

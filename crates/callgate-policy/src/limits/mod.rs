@@ -22,13 +22,16 @@ use callgate_core::rule::Rule;
 
 use crate::condition::{Asked, Budget, Condition};
 use crate::engine::guarded;
-use crate::rules::{Matcher, Trusted};
+use crate::rules::{Field, Matcher, Trusted, is_behind};
 
 /// A limit in the form that is asked.
 #[derive(Debug)]
 pub(crate) struct Metered {
     pub(crate) limit: Arc<Limit>,
     pub(crate) matcher: Matcher,
+    /// The agents of which one must be behind the request, for a limit that counts by the chain: what its agents
+    /// delegate counts, too. The matcher then asks for no agent.
+    pub(crate) behind: Field,
     pub(crate) condition: Option<Arc<Condition>>,
     pub(crate) counts: Counts,
 }
@@ -132,7 +135,10 @@ impl Metered {
         catalogue: &Catalogue,
         budget: &mut Budget,
     ) -> Option<Charge> {
-        self.matcher.find(Form::Folded, request, trusted).ok()?;
+        self.matcher
+            .find(Form::Folded, request, trusted)
+            .ok()
+            .filter(|_| is_behind(&self.behind, request))?;
         let counted = guarded(|| self.count(request, catalogue, budget)).flatten().transpose()?;
         let (amount, name) = match counted {
             Ok((amount, name)) => (Ok(amount), name),

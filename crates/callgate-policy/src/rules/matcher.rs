@@ -122,6 +122,13 @@ fn best(field: &[Want], form: Form, text: &str) -> Option<bool> {
     found
 }
 
+/// Whether one of those behind a request, the agent and everybody who delegated to it, is one of these, look-alikes
+/// included; none restrict nothing.
+pub(crate) fn is_behind(agents: &[Want], request: &Request) -> bool {
+    let mut behind = std::iter::once(&request.agent.id).chain(&request.agent.chain);
+    agents.is_empty() || behind.any(|name| best(agents, Form::Folded, name.folded()).is_some())
+}
+
 impl Match {
     /// Counts `field` if it restricts; what the request does not say does not match.
     fn known(

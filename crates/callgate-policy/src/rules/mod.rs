@@ -9,7 +9,7 @@ mod judge;
 mod matcher;
 
 pub(crate) use judge::Inquiry;
-pub(crate) use matcher::{Field, LabelTest, Match, Matcher, Tags, Trusted, Want};
+pub(crate) use matcher::{Field, LabelTest, Match, Matcher, Tags, Trusted, Want, is_behind};
 
 use std::sync::Arc;
 

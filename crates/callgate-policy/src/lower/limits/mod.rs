@@ -212,6 +212,8 @@ fn missing(key: &str, node: &Node, sink: &mut Sink<'_>) {
 }
 
 fn metered(limit: Limit, speaks: Speaks, counts: Counts) -> Metered {
-    let Speaks { matcher, condition } = speaks;
-    Metered { limit: Arc::new(limit), matcher, condition, counts }
+    let Speaks { mut matcher, condition } = speaks;
+    let follows = limit.per.contains(&Dimension::Chain);
+    let behind = if follows { std::mem::take(&mut matcher.agents) } else { Vec::new() };
+    Metered { limit: Arc::new(limit), matcher, behind, condition, counts }
 }
