@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use callgate_core::decision::Mode;
-use callgate_core::limit::{Amount, Dimension, Does, Exceed, Gauge, Limit, Meter, Span, Trip, Whom};
+use callgate_core::limit::{Amount, CALLS, Dimension, Does, Exceed, Gauge, Limit, Meter, Span, Trip, Whom};
 use callgate_core::name::{Name, fold};
 use callgate_core::request::DEFAULT_TENANT;
 use callgate_core::snapshot::Snapshot;
@@ -210,7 +210,7 @@ impl LimitView {
                     Exceed::Approval(_) => "require_approval",
                 });
             }
-            Does::Throttle(_) => view.unit = Some("calls".to_owned()),
+            Does::Throttle(_) => view.unit = Some(CALLS.to_owned()),
             Does::Breaker(breaker) => match breaker.trip {
                 Trip::Failed { share_bp } => {
                     (view.share_bp, view.at_least) = (Some(share_bp), Some(breaker.at.to_string()));

@@ -114,6 +114,19 @@ mod tests {
         }
     }
 
+    /// A name so long that a meter's name has only its beginning and a digest.
+    #[test]
+    fn long_names_lead_there_too() {
+        let long = "\u{fdfa}".repeat(80);
+        let text = format!(r#"{{"agent": {{"id": "{long}"}}, "session": {{"id": "s"}}, "topic": "t"}}"#);
+        let request = Request::parse(text.as_bytes(), &Limits::REQUEST).unwrap();
+        let whom = Whom::default().named(Dimension::Agent, &long).named(Dimension::Tenant, "Default");
+        for per in [&[Dimension::Agent][..], &[Dimension::Session]] {
+            let key = keys(&request, per).remove(0);
+            assert!(key.starts_with(&whom.prefix(per)) && whom.fits(&key), "{key}");
+        }
+    }
+
     #[test]
     fn others_do_not_fit() {
         for key in [
