@@ -191,11 +191,12 @@ impl<'k> Simulation<'k> {
     fn count(&mut self, receipt: ReceiptView<'_>, recorded: &Recorded<'_>, again: &Again) {
         let (at_ms, now) = (recorded.issued_at_ms, again.now.settled.decision);
         let was_enforced = again.was.as_ref().map_or_else(|| recorded.enforced(), enforced);
+        let is_known = again.was.is_some() || !recorded.ran_unchecked();
         let flip = Flip {
             was: again.before(recorded),
             now,
-            constraints: again.constrains_otherwise(recorded),
-            would: was_enforced != enforced(&again.now),
+            constraints: is_known && again.constrains_otherwise(recorded),
+            would: is_known && was_enforced != enforced(&again.now),
         };
         self.tally.evaluated(at_ms, now, Some(flip));
         match self.recorded_by.get_mut(recorded.version()) {

@@ -121,6 +121,11 @@ impl<'a> Recorded<'a> {
         self.session.as_ref().map(|session| session.id.0.as_ref())
     }
 
+    /// Whether it ran unchecked: of what would have been decided, constraints and monitored rules are not recorded.
+    pub(super) const fn ran_unchecked(&self) -> bool {
+        self.unchecked.is_some()
+    }
+
     /// The version that decided, such as `v42`.
     pub(super) fn version(&self) -> &str {
         &self.snapshot.version.0
