@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use callgate_core::state::State;
+use callgate_core::state::{SessionKey, State};
 use callgate_gate::replay::{Replay, Replayed};
 use callgate_gate::{
-    Bundle, Credential, Decided, Gate, GateOptions, OutcomeError, OutcomeReport, OutcomeStatus,
+    Bundle, Credential, Decided, Gate, GateOptions, LimitFilter, OutcomeError, OutcomeReport, OutcomeStatus,
 };
+use callgate_log::{Body, Hash, Statement, sha256};
 use callgate_store::{Keyring, OsRandom};
 
 use crate::common::{World, bundle};
@@ -92,4 +93,45 @@ pub(crate) fn used(state: &State, limit: &str, now_ms: i64) -> BTreeMap<String, 
     let meters = state.meters().list("").filter(|(name, _)| id(name));
     let key = |name: &str| name.split_once(':').map_or_else(String::new, |(_, key)| key.to_owned());
     meters.map(|(name, meter)| (key(name), meter.used(now_ms).to_string())).collect()
+}
+
+/// Every session's receipts follow one another from the first without a gap, and all are one agent's; the state has
+/// as many as the log.
+pub(crate) fn chains(gate: &Gate, state: &State) {
+    let mut last: BTreeMap<SessionKey, (u64, Hash)> = BTreeMap::new();
+    for receipt in gate.scan() {
+        let receipt = receipt.expect("readable");
+        let statement = Statement::parse(&receipt.payload).expect("a statement");
+        let (agent, tenant, session, prev) = match statement.body() {
+            Body::Decision(one) => (&one.agent, &one.tenant, &one.session, one.prev),
+            Body::Outcome(one) => (&one.agent, &one.tenant, &one.session, one.prev),
+            _ => continue,
+        };
+        let Some(session) = session else {
+            assert_eq!(prev, None, "receipt {} has no session", receipt.index);
+            continue;
+        };
+        let key = SessionKey { agent: agent.id.clone(), session: session.id.clone(), tenant: tenant.clone() };
+        let (count, before) = last.get(&key).map_or((0, None), |(count, last)| (*count, Some(*last)));
+        assert_eq!(prev, before, "receipt {} of {key:?}", receipt.index);
+        last.insert(key, (count + 1, sha256(&receipt.payload)));
+    }
+    for (key, (count, last)) in last {
+        let session = state.session(&key).expect("a session of the log");
+        assert_eq!((session.version, session.last), (count, Some(last.into_bytes())), "{key:?}");
+    }
+}
+
+/// A part of what the receipt `index` says, by its path in the predicate.
+pub(crate) fn says(gate: &Gate, index: u64, path: &str) -> Option<String> {
+    let receipt = gate.receipt(index, &Credential::Local).expect("a receipt");
+    let found = receipt.statement["predicate"].pointer(path)?;
+    Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+}
+
+/// What the gate says is used of the meter of `limit` for `key`, if there is one.
+pub(crate) fn level(gate: &Gate, limit: &str, key: &str) -> Option<String> {
+    let filter = LimitFilter { prefix: Some(format!("{limit}@")), ..LimitFilter::default() };
+    let all = gate.meters(&filter, &Credential::Local).into_iter();
+    all.filter(|view| view.name.split_once(':').is_some_and(|(_, of)| of == key)).map(|view| view.used).next()
 }

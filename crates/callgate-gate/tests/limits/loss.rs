@@ -161,11 +161,32 @@ async fn told(gate: &Gate) -> String {
     used.unwrap_or_else(|| panic!("{message}")).0.to_owned()
 }
 
+/// How a gate is lost.
 #[derive(Debug, Clone, Copy)]
-enum Loss {
+pub(crate) enum Loss {
     Power,
     Kill,
     Error,
+}
+
+impl Loss {
+    /// The fault that it begins with.
+    pub(crate) fn at(self, cut: u64) -> Faults {
+        let mut faults = Faults::default();
+        match self {
+            Self::Error => faults.fail_at = Some(cut),
+            Self::Power | Self::Kill => faults.crash_at = Some(cut),
+        }
+        faults
+    }
+
+    /// What it leaves on the disk.
+    pub(crate) fn befalls(self, world: &World) {
+        match self {
+            Self::Power => world.fs.crash(),
+            Self::Kill | Self::Error => world.fs.kill(),
+        }
+    }
 }
 
 #[tokio::test]
@@ -181,21 +202,13 @@ async fn a_loss_at_any_moment_neither_leaks_nor_loses_a_unit() {
             let save_every = if at % 2 == 0 { 2 } else { 100_000 };
             let gate = open(&world, None, save_every).await;
             let cut = world.fs.calls() + at;
-            let mut faults = Faults::default();
-            match loss {
-                Loss::Error => faults.fail_at = Some(cut),
-                Loss::Power | Loss::Kill => faults.crash_at = Some(cut),
-            }
-            world.fs.set_faults(faults);
+            world.fs.set_faults(loss.at(cut));
             let mut client = Client::default();
             let done = client.live(&gate, &world).await;
             let reached = world.fs.calls() >= cut;
             assert!(reached || done.is_some());
             drop(gate);
-            match loss {
-                Loss::Power => world.fs.crash(),
-                Loss::Kill | Loss::Error => world.fs.kill(),
-            }
+            loss.befalls(&world);
             world.fs.set_faults(Faults::default());
             let gate = open(&world, None, save_every).await;
             let expected = client.counted(&gate);

@@ -10,11 +10,20 @@
 )]
 
 mod attacks;
+mod breakers;
+mod call;
 #[path = "../common/mod.rs"]
 mod common;
+mod duels;
+mod found;
+mod journal;
 mod kit;
+mod leases;
+mod life;
 mod loss;
+mod losses;
 mod model;
+mod numbers;
 mod people;
 mod races;
 mod reference;

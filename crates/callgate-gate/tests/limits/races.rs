@@ -23,6 +23,8 @@ budgets:
   - {id: life, match: {tools: [files.life]}, unit: calls, limit: "3", per: [session], over: execution}
   - {id: ask, match: {tools: [files.ask]}, unit: calls, limit: "3", per: [agent], over: day, exceed: require_approval, approval: {reviewers: ["role:ops"]}}
   - {id: near, match: {tools: [files.near]}, unit: calls, limit: "100", per: [agent], over: day, near: {at: 4%, then: require_approval, approval: {reviewers: ["role:ops"]}}}
+  - {id: month, match: {tools: [files.month]}, unit: calls, limit: "3", per: [agent], over: month}
+  - {id: purse, match: {tools: [files.burn]}, unit: calls, limit: "6", per: [agent], over: day}
   - {id: wide, match: {tools: [files.wide]}, unit: calls, limit: "512", per: [], over: day, near: {at: 50%}}
 throttles:
   - {id: bucket, match: {tools: [files.bucket]}, rate: 1/1h, burst: 3, per: [agent, tool]}
@@ -30,6 +32,8 @@ throttles:
 breakers:
   - {id: often, match: {tools: [files.often]}, per: [agent], trip: {allowed: 3, within: 1h}}
   - {id: sum, match: {tools: [files.sum]}, per: [agent], trip: {sum: "3", unit: usd, estimate: "1", within: 1h}}
+  - {id: distinct, match: {tools: [files.distinct]}, per: [agent], trip: {distinct: 3, of: args.n, within: 1h}}
+  - {id: burn, trip: {burn: 50%, of: purse, within: 10m}}
   - {id: probe, match: {tools: [files.probe]}, per: [agent], trip: {failures: 100%, at_least: 2, within: 1h}, half_open: {after: 1m}}
 "#;
 
@@ -58,8 +62,9 @@ const fn control(tool: &'static str, lost: &'static str) -> Control {
     Control { tool, lost, before: 2 }
 }
 
-const CONTROLS: [Control; 15] = [
+const CONTROLS: [Control; 18] = [
     control("day", "BUDGET_EXCEEDED"),
+    control("month", "BUDGET_EXCEEDED"),
     control("roll", "BUDGET_EXCEEDED"),
     control("tree", "BUDGET_EXCEEDED"),
     control("chain", "BUDGET_EXCEEDED"),
@@ -70,6 +75,8 @@ const CONTROLS: [Control; 15] = [
     control("slide", "RATE_EXCEEDED"),
     control("often", "BREAKER_OPEN"),
     control("sum", "BREAKER_OPEN"),
+    control("distinct", "BREAKER_OPEN"),
+    control("burn", "BREAKER_OPEN"),
     control("shop.refund", "DENIED_BY_RULE"),
     Control { tool: "probe", lost: "BREAKER_OPEN", before: 2 },
     Control { tool: "nonce", lost: "REPLAY_NONCE", before: 0 },
@@ -101,6 +108,7 @@ fn question(tool: &str, round: u64, number: u64, now_ms: i64) -> Vec<u8> {
             let more = format!(r#""session":{{"id":"s"}},"nonce":"n-{round}","ts_ms":{now_ms}"#);
             call(&bot, tool, &more)
         }
+        "distinct" => call(&bot, tool, &format!(r#"{own},"args":{{"n":"{number}"}}"#)),
         // What is asked must be the same for a grant, and the session for a session's budget.
         "move" => call(&bot, tool, ""),
         "life" => call(&bot, tool, &format!(r#""session":{{"id":"S-{round}"}}"#)),

@@ -1,149 +1,11 @@
-//! What limits must have counted, written without them: plain sums over everything that ever ran.
+//! What limits and stops must have done, written without them: plain sums over everything that ever ran.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Amounts are cents, times milliseconds.
-const DAY: i64 = 86_400_000;
-/// How long an outcome is waited for.
-const OPEN: i64 = DAY;
-/// What `files.pay` costs at least.
-pub(crate) const ESTIMATE: i64 = 50;
-
-/// The numbers of a policy; all the rest of it stays the same.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers {
-    pub(crate) agent: i64,
-    pub(crate) team: i64,
-    pub(crate) roll: Option<i64>,
-    /// What the sliding window is called.
-    pub(crate) slide: &'static str,
-    pub(crate) often: i64,
-}
-
-pub(crate) const NUMBERS: [Numbers; 6] = [
-    Numbers { agent: 1_000, team: 1_500, roll: Some(1_200), slide: "slide", often: 9 },
-    Numbers { agent: 400, team: 1_500, roll: Some(1_200), slide: "slide", often: 9 },
-    Numbers { agent: 3_000, team: 2_500, roll: Some(600), slide: "slide", often: 9 },
-    Numbers { agent: 1_000, team: 1_500, roll: None, slide: "slide", often: 9 },
-    Numbers { agent: 1_000, team: 1_500, roll: Some(1_200), slide: "other", often: 9 },
-    Numbers { agent: 1_000, team: 800, roll: Some(1_200), slide: "slide", often: 4 },
-];
-
-/// Windows that no clock of the test ends on: it goes by whole seconds.
-pub(crate) const ROLL: i64 = 599_400;
-pub(crate) const SLIDE: i64 = 59_500;
-pub(crate) const TRIP: i64 = 299_500;
-
-impl Numbers {
-    pub(crate) fn text(&self) -> String {
-        let usd = crate::kit::usd;
-        let roll = self.roll.map_or_else(String::new, |roll| {
-            format!("  - {{id: roll, match: {{tools: [files.pay]}}, unit: usd, limit: \"{}\", per: [tenant], over: {ROLL}ms, estimate: \"0.50\"}}\n", usd(roll))
-        });
-        let Self { agent, team, slide, often, .. } = self;
-        let (agent, team) = (usd(*agent), usd(*team));
-        format!(
-            r#"
-budgets:
-  - {{id: spend, match: {{tools: [files.pay]}}, unit: usd, levels: {{agent: "{agent}", team: "{team}"}}, over: day, estimate: "0.50"}}
-{roll}throttles:
-  - {{id: {slide}, match: {{tools: [files.get]}}, at_most: 4, within: {SLIDE}ms, per: [chain]}}
-  - {{id: bucket, match: {{tools: [files.pay]}}, rate: 2/1m, burst: 3, per: [agent]}}
-breakers:
-  - {{id: often, per: [agent], trip: {{allowed: {often}, within: {TRIP}ms}}, half_open: {{after: 2m}}}}
-  - {{id: denied, per: [team], trip: {{denials: 4, codes: [DENIED_BY_RULE], within: {TRIP}ms}}, half_open: {{after: 2m}}}}
-  - {{id: failing, match: {{tools: [files.get]}}, per: [tool], trip: {{failures: 50%, at_least: 3, within: {TRIP}ms}}, half_open: {{after: 1m, probes: 2}}}}
-"#
-        )
-    }
-}
-
-/// What somebody asks.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) agent: u8,
-    pub(crate) tool: &'static str,
-    pub(crate) cents: Option<i64>,
-    pub(crate) chained: bool,
-    pub(crate) session: u8,
-    pub(crate) nonce: Option<u8>,
-}
-
-impl Call {
-    fn team(&self) -> &'static str {
-        if self.agent == 2 { "blue" } else { "red" }
-    }
-
-    pub(crate) fn bytes(&self, now_ms: i64) -> Vec<u8> {
-        let Self { agent, tool, session, .. } = self;
-        let chain = if self.chained { r#","chain":["bot-0"]"# } else { "" };
-        let cost = self
-            .cents
-            .map_or_else(String::new, |cents| format!(r#","cost":{{"usd":"{}"}}"#, crate::kit::usd(cents)));
-        let session =
-            if *session == 0 { String::new() } else { format!(r#","session":{{"id":"s{session}"}}"#) };
-        let nonce =
-            self.nonce.map_or_else(String::new, |nonce| format!(r#","nonce":"n{nonce}","ts_ms":{now_ms}"#));
-        format!(
-            r#"{{"agent":{{"id":"bot-{agent}","team":"{}"{chain}}},"tool":{{"server":"files","name":"{tool}"}}{cost}{session}{nonce}}}"#,
-            self.team()
-        )
-        .into_bytes()
-    }
-
-    fn principals(&self) -> Vec<u8> {
-        if self.chained && self.agent != 0 { vec![0, self.agent] } else { vec![self.agent] }
-    }
-
-    /// The breakers that look at it, each with whom it looks at and how long it stays open.
-    fn breakers(&self) -> [((&'static str, String), i64); 3] {
-        [
-            (("often", format!("{}", self.agent)), 120_000),
-            (("denied", self.team().to_owned()), 120_000),
-            (("failing", self.tool.to_owned()), 60_000),
-        ]
-    }
-}
-
-/// Something that ran.
-struct Ran {
-    at: i64,
-    cents: i64,
-    receipt: u64,
-}
-
-#[derive(Default)]
-struct Breaker {
-    marks: Vec<(i64, bool)>,
-    open: Option<Opened>,
-}
-
-struct Opened {
-    since: i64,
-    probing: Option<(u64, i64)>,
-    succeeded: u32,
-}
-
-/// An action that runs.
-struct Running {
-    call: Call,
-    at: i64,
-    probes: Vec<(&'static str, String)>,
-}
-
-/// Everything that happened.
-#[derive(Default)]
-pub(crate) struct Reference {
-    /// By limit and whom it counts.
-    ran: BTreeMap<(&'static str, String), Vec<Ran>>,
-    /// Tokens as the milliseconds they took to come, and when that was.
-    buckets: BTreeMap<u8, (i64, i64)>,
-    breakers: BTreeMap<(&'static str, String), Breaker>,
-    running: BTreeMap<u64, Running>,
-    nonces: BTreeMap<(u8, u8, u8), i64>,
-    pub(crate) granted: usize,
-    pub(crate) moved: usize,
-}
+use crate::breakers::{Breakers, Name, Trip, denied, failing, often};
+use crate::call::{Call, Scope, key, name};
+use crate::leases::{Leases, Record};
+use crate::numbers::{ASK, ESTIMATE, LENT, NEAR, Numbers, OPEN, RUNTIME, counts, is_budget, is_money};
 
 /// How an action ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,122 +16,303 @@ pub(crate) enum End {
     NotRun,
 }
 
+/// What an agent was answered.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) receipt: u64,
+    pub(crate) ran: bool,
+    pub(crate) codes: Vec<String>,
+    /// The approval it waits for, or was let run by.
+    pub(crate) approval: Option<u64>,
+    /// Whether it was told that it comes near the limit of `up`.
+    pub(crate) near: bool,
+    /// A stop may have come between the question and the answer.
+    pub(crate) raced: bool,
+}
+
+/// What one limit takes for a call.
+struct Take {
+    limit: &'static str,
+    key: String,
+    amount: i64,
+    most: i64,
+    fits: bool,
+}
+
+/// Something that counts.
+struct Ran {
+    at: i64,
+    receipt: u64,
+    counts: i64,
+    /// The most that it was ever said to cost, before its end.
+    most: i64,
+    /// When it is given back unless it ended.
+    lent: Option<i64>,
+}
+
+/// An action that runs.
+struct Running {
+    call: Call,
+    at: i64,
+    probes: Vec<Name>,
+    /// What each of its budgets may hold meanwhile.
+    bounds: Vec<(&'static str, String, i64)>,
+    /// Whether it was told to stop.
+    told: bool,
+    unchecked: bool,
+}
+
+/// What limits make of a call.
+struct Weighed {
+    takes: Vec<Take>,
+    /// Whether limits and breakers let it run.
+    fits: bool,
+    /// Whether people must agree.
+    held: bool,
+    /// Whether it comes near the limit of `up`.
+    near: bool,
+    probes: Vec<Name>,
+}
+
+/// Everything that happened.
+#[derive(Default)]
+pub(crate) struct Reference {
+    /// By limit and whom it counts.
+    ran: BTreeMap<(&'static str, String), Vec<Ran>>,
+    /// Tokens as the milliseconds they took to come, and when that was.
+    buckets: BTreeMap<u8, (i64, i64)>,
+    pub(crate) breakers: Breakers,
+    running: BTreeMap<u64, Running>,
+    nonces: BTreeMap<(u8, u8, u8), i64>,
+    /// What waits for people, and whether they agreed; what is over is gone.
+    held: BTreeMap<u64, (Call, bool)>,
+    /// The approval that the very next call must be let run by.
+    pub(crate) sure: Option<u64>,
+    pub(crate) stops: BTreeMap<u64, Scope>,
+    pub(crate) leases: Leases,
+    /// What happened, for whoever wants to know whether it ever does.
+    pub(crate) reached: BTreeSet<&'static str>,
+}
+
 impl Reference {
-    fn sum(&self, limit: &'static str, key: &str, inside: impl Fn(i64) -> bool) -> i64 {
+    /// What a limit has counted for one of those it counts by.
+    pub(crate) fn sum(&self, limit: &'static str, key: &str, now: i64) -> i64 {
         let ran = self.ran.get(&(limit, key.to_owned())).into_iter().flatten();
-        ran.filter(|one| inside(one.at)).map(|one| one.cents).sum()
+        ran.filter(|one| counts(limit, one.at, now)).map(|one| one.counts).sum()
     }
 
     fn tokens(&self, agent: u8, now: i64) -> i64 {
         self.buckets.get(&agent).map_or(90_000, |(tokens, at)| (tokens + now - at).min(90_000))
     }
 
-    /// What the limits on sums and rates count of it: the limit, whom, how much, and whether it fits.
-    fn takes(&self, call: &Call, numbers: &Numbers, now: i64) -> Vec<(&'static str, String, i64, bool)> {
+    /// What the limits on sums and windows count of a call.
+    fn takes(&self, call: &Call, numbers: &Numbers, now: i64) -> Vec<Take> {
+        let cost = call.cents.unwrap_or(0).max(ESTIMATE);
+        let (agent, team) = (key("agent", &name(call.agent)), key("team", call.team()));
         let mut all = Vec::new();
-        if call.tool == "pay" {
-            let cents = call.cents.unwrap_or(0).max(ESTIMATE);
-            let today = |at: i64| at.div_euclid(DAY) == now.div_euclid(DAY);
-            let (agent, team) = (format!("{}", call.agent), call.team().to_owned());
-            let mut take = |limit, key: String, used: i64, most: i64| {
-                all.push((limit, key, cents, used + cents <= most));
-            };
-            take("agent", agent.clone(), self.sum("agent", &agent, today), numbers.agent);
-            take("team", team.clone(), self.sum("team", &team, today), numbers.team);
-            if let Some(most) = numbers.roll {
-                take("roll", String::new(), self.sum("roll", "", |at| at + ROLL > now), most);
+        let mut take = |limit, key: String, amount, most| {
+            let fits = self.sum(limit, &key, now) + amount <= most;
+            all.push(Take { limit, key, amount, most, fits });
+        };
+        match call.tool {
+            "pay" => {
+                take("spend/agent", agent, cost, numbers.agent);
+                take("spend/team", team, cost, numbers.team);
+                if let Some(most) = numbers.roll {
+                    take("roll", key("tenant", "default"), cost, most);
+                }
             }
-        }
-        if call.tool == "get" {
-            for one in call.principals() {
-                let key = format!("{one}");
-                let used = self.sum(numbers.slide, &key, |at| at + SLIDE > now);
-                all.push((numbers.slide, key, 1, used < 4));
+            "buy" => {
+                take("up", call.life(), cost, numbers.up);
+                take("lent", agent, cost, numbers.lent);
             }
+            "get" => {
+                for one in call.principals() {
+                    take(numbers.slide, key("chain", &name(one)), 1, 4);
+                }
+            }
+            "ask" => take("ask", agent, 1, ASK),
+            "near" => take("near", team, 1, 100),
+            _ => {}
         }
         all
     }
 
-    /// Whether limits and breakers let it run, and whose probe it would be.
-    fn lets(&self, call: &Call, numbers: &Numbers, now: i64) -> (bool, Vec<(&'static str, String)>) {
-        let mut probes = Vec::new();
-        let mut fits = self.takes(call, numbers, now).iter().all(|(.., fits)| *fits);
-        fits &= call.tool != "pay" || self.tokens(call.agent, now) >= 30_000;
-        for (name, after) in call.breakers() {
-            let Some(open) = self.breakers.get(&name).and_then(|breaker| breaker.open.as_ref()) else {
-                continue;
-            };
-            let since = open.probing.map_or(open.since, |(_, until)| until);
-            if now >= since + after { probes.push(name) } else { fits = false }
-        }
-        (fits, probes)
+    fn weigh(&self, call: &Call, numbers: &Numbers, now: i64) -> Weighed {
+        let takes = self.takes(call, numbers, now);
+        let (lets, probes) = self.breakers.let_run(call, now);
+        let after = |limit: &str| {
+            let take = takes.iter().find(|take| take.limit == limit);
+            take.map_or(0, |take| self.sum(take.limit, &take.key, now) + take.amount)
+        };
+        // Beyond its limit `ask` asks people instead.
+        let room = takes.iter().all(|take| take.fits || take.limit == "ask");
+        let rate = call.tool != "pay" || self.tokens(call.agent, now) >= 30_000;
+        let held = call.tool == "move" || after("ask") > ASK || after("near") >= NEAR;
+        let near = after("up") * 2 >= numbers.up;
+        Weighed { fits: lets && room && rate, held, near, probes, takes }
     }
 
-    fn mark(&mut self, name: (&'static str, String), at: i64, has_failed: bool, most: Option<i64>) {
-        let breaker = self.breakers.entry(name).or_default();
-        if breaker.open.is_some() {
-            return;
-        }
-        breaker.marks.push((at, has_failed));
-        let inside = |one: &&(i64, bool)| one.0 + TRIP > at;
-        let all = breaker.marks.iter().filter(inside).count();
-        let failed = breaker.marks.iter().filter(inside).filter(|(_, failed)| *failed).count();
-        let trips = match most {
-            Some(most) => i64::try_from(all).expect("few") >= most,
-            None => has_failed && all >= 3 && failed * 2 >= all,
-        };
-        if trips {
-            breaker.open = Some(Opened { since: at, probing: None, succeeded: 0 });
-            breaker.marks.clear();
-        }
+    fn is_stopped(&self, call: &Call) -> bool {
+        self.stops.values().any(|scope| scope.covers(call))
     }
 
     /// One decision, in the log's order: whether it may have come out like this.
-    pub(crate) fn decided(
+    pub(crate) fn decided(&mut self, call: &Call, numbers: &Numbers, now: i64, heard: &Heard) {
+        let Heard { receipt, ran, ref codes, .. } = *heard;
+        let said = format!("receipt {receipt}: {call:?} {codes:?}");
+        let has = |code: &str| codes.iter().any(|one| one == code);
+        let Weighed { takes, fits, held, near, probes } = self.weigh(call, numbers, now);
+        let fresh = self.fresh(call, now, has("REPLAY_NONCE"), &said);
+        let stopped = self.is_stopped(call);
+        assert!(stopped || !has("AGENT_KILLED"), "{said}: nobody stopped it");
+        assert!(!stopped || heard.raced || has("AGENT_KILLED"), "{said}: it is stopped");
+        assert!(!stopped || heard.approval.is_none(), "{said}: people are asked about what is stopped");
+        let may = fits && fresh && !stopped && call.tool != "drop";
+        assert!(may || !ran, "{said}: it ran");
+        if may && !ran {
+            assert!(held && has("APPROVAL_REQUIRED"), "{said}: it was refused");
+            assert!(self.sure.is_none(), "{said}: people agreed to it");
+        }
+        if ran && held {
+            let grant = heard.approval.and_then(|id| self.held.remove(&id));
+            assert_eq!(grant, Some((call.clone(), true)), "{said}: nobody agreed to it, or once already");
+            self.reached.insert("a grant was used");
+        }
+        self.sure = None;
+        self.seen(now);
+        if !ran {
+            self.refused(call, now, heard);
+            return;
+        }
+        if call.tool == "buy" {
+            assert_eq!(heard.near, near, "{said}: near its limit");
+        }
+        for name in &probes {
+            self.breakers.probe(name, receipt, now);
+        }
+        self.runs(call, numbers, now, receipt, (takes, probes, false));
+    }
+
+    fn fresh(&mut self, call: &Call, now: i64, repeated: bool, said: &str) -> bool {
+        let Some(nonce) = call.nonce else { return !repeated };
+        let until = self.nonces.get(&(call.agent, call.session, nonce)).copied();
+        // Once its time is over it may be remembered longer.
+        assert!(repeated || until.is_none_or(|until| until < now), "{said}: a nonce again");
+        assert!(!repeated || until.is_some(), "{said}: a nonce that was never seen");
+        if !repeated {
+            self.nonces.insert((call.agent, call.session, nonce), now + 300_000);
+        }
+        !repeated
+    }
+
+    fn refused(&mut self, call: &Call, now: i64, heard: &Heard) {
+        let has = |code: &str| heard.codes.iter().any(|one| one == code);
+        if has("DENIED_BY_RULE") && !has("BREAKER_OPEN") && !has("AGENT_KILLED") {
+            self.breakers.mark(denied(call), now, heard.receipt, Trip::Count(4));
+        }
+        if let Some(approval) = heard.approval {
+            self.held.entry(approval).or_insert_with(|| (call.clone(), false));
+        }
+    }
+
+    /// It runs, so that it counts.
+    fn runs(
         &mut self,
         call: &Call,
         numbers: &Numbers,
         now: i64,
-        (receipt, ran, codes): (u64, bool, &[String]),
+        receipt: u64,
+        (takes, probes, unchecked): (Vec<Take>, Vec<Name>, bool),
     ) {
-        let has = |code: &str| codes.iter().any(|one| one == code);
-        let (lets, probes) = self.lets(call, numbers, now);
-        let repeated = call.nonce.and_then(|nonce| self.nonces.get(&(call.agent, call.session, nonce)));
-        match repeated {
-            Some(until) if *until >= now => assert!(has("REPLAY_NONCE"), "receipt {receipt}: a nonce again"),
-            // It may be remembered longer.
-            Some(_) => {}
-            None => assert!(!has("REPLAY_NONCE"), "receipt {receipt}: a nonce that was never seen"),
-        }
-        let fresh = !has("REPLAY_NONCE");
-        match call.tool {
-            "move" if ran => assert!(lets && fresh, "receipt {receipt}: {call:?}"),
-            "move" => {}
-            tool => assert_eq!(ran, lets && fresh && tool != "drop", "receipt {receipt}: {call:?} {codes:?}"),
-        }
-        if let Some(nonce) = call.nonce.filter(|_| fresh) {
-            self.nonces.insert((call.agent, call.session, nonce), now + 300_000);
-        }
-        if !ran {
-            if has("DENIED_BY_RULE") && !has("BREAKER_OPEN") {
-                self.mark(("denied", call.team().to_owned()), now, true, Some(4));
+        let mut bounds = Vec::new();
+        for Take { limit, key, amount, most, fits } in takes {
+            if is_budget(limit) && fits && !unchecked {
+                bounds.push((limit, key.clone(), most));
             }
-            return;
-        }
-        for (limit, key, cents, _) in self.takes(call, numbers, now) {
-            self.ran.entry((limit, key)).or_default().push(Ran { at: now, cents, receipt });
+            let lent = (limit == "lent").then_some(now + LENT);
+            let ran = Ran { at: now, receipt, counts: amount, most: amount, lent };
+            self.ran.entry((limit, key)).or_default().push(ran);
         }
         if call.tool == "pay" {
-            self.buckets.insert(call.agent, (self.tokens(call.agent, now) - 30_000, now));
+            // What runs unchecked does not empty it further than empty.
+            self.buckets.insert(call.agent, ((self.tokens(call.agent, now) - 30_000).max(0), now));
         }
-        self.moved += usize::from(call.tool == "move");
-        assert!(self.moved <= self.granted, "receipt {receipt}: more ran than was granted");
-        for name in &probes {
-            let open = self.breakers.get_mut(name).and_then(|breaker| breaker.open.as_mut());
-            open.expect("it is open").probing = Some((receipt, now + OPEN));
+        self.breakers.mark(often(call), now, receipt, Trip::Count(numbers.often));
+        let running = Running { call: call.clone(), at: now, probes, bounds, told: false, unchecked };
+        self.running.insert(receipt, running);
+    }
+
+    /// What ran unchecked is handed in: whether it would have been let run, where that can be told, and why it was
+    /// beyond its lease.
+    pub(crate) fn took_in(
+        &mut self,
+        record: &Record,
+        numbers: &Numbers,
+        now: i64,
+        receipt: u64,
+    ) -> (Option<bool>, Option<&'static str>) {
+        let call = &record.call;
+        let Weighed { takes, fits, held, .. } = self.weigh(call, numbers, now);
+        let would = fits && !self.is_stopped(call) && call.tool != "drop";
+        self.seen(now);
+        self.runs(call, numbers, now, receipt, (takes, Vec::new(), true));
+        ((!held).then_some(would), self.leases.took_in(record))
+    }
+
+    /// There is a receipt of that time: what was lent until then is given back.
+    pub(crate) fn seen(&mut self, now: i64) {
+        let running = &self.running;
+        let lent = self.ran.iter_mut().filter(|((limit, _), _)| *limit == "lent");
+        for one in lent.flat_map(|(_, ran)| ran) {
+            if one.lent.is_some_and(|until| until <= now) && running.contains_key(&one.receipt) {
+                (one.counts, one.lent) = (0, None);
+                self.reached.insert("given back");
+            }
         }
-        self.mark(("often", format!("{}", call.agent)), now, false, Some(numbers.often));
-        self.running.insert(receipt, Running { call: call.clone(), at: now, probes });
+    }
+
+    /// Whether the next receipt gives something back.
+    pub(crate) fn lends(&self, now: i64) -> bool {
+        let all = self.ran.values().flatten();
+        all.filter(|one| self.running.contains_key(&one.receipt))
+            .any(|one| one.lent.is_some_and(|at| at <= now))
+    }
+
+    /// A heartbeat: what it must be told, and how many receipts that takes.
+    pub(crate) fn beat(&mut self, receipt: u64, cents: Option<i64>, now: i64) -> (Option<&'static str>, u64) {
+        let mut receipts = 0;
+        let own = |limit: &str, ran: &Ran| is_money(limit) && ran.receipt == receipt;
+        let all = self.ran.iter().flat_map(|((limit, _), ran)| ran.iter().map(move |one| (*limit, one)));
+        let counted = all.filter(|(limit, ran)| own(limit, ran)).map(|(_, ran)| ran.counts).min();
+        if let Some(cents) = cents.filter(|cents| counted.is_some_and(|counted| *cents > counted)) {
+            receipts += 1;
+            self.seen(now);
+            for ((limit, _), ran) in &mut self.ran {
+                for ran in ran.iter_mut().filter(|ran| own(limit, ran) && cents > ran.counts) {
+                    let again = *limit == "lent" && ran.lent.is_none();
+                    self.reached.extend(again.then_some("spent after it was given back"));
+                    (ran.counts, ran.most) = (cents, cents.max(ran.most));
+                }
+            }
+        }
+        let running = &self.running[&receipt];
+        let timed = matches!(running.call.tool, "pay" | "get");
+        let over = |(limit, key, most): &(&'static str, String, i64)| self.sum(limit, key, now) > *most;
+        let halt = if self.is_stopped(&running.call) {
+            Some("AGENT_KILLED")
+        } else if self.breakers.stop(&running.call, receipt, &running.probes) {
+            Some("BREAKER_OPEN")
+        } else if timed && now - running.at > RUNTIME {
+            Some("RUNTIME_EXCEEDED")
+        } else {
+            running.bounds.iter().any(over).then_some("BUDGET_EXCEEDED")
+        };
+        if halt.is_some() && !running.told {
+            receipts += 1;
+            self.running.get_mut(&receipt).expect("it runs").told = true;
+        }
+        (halt, receipts)
     }
 
     /// Whether an outcome must be taken; `None` where it may or may not.
@@ -283,60 +326,61 @@ impl Reference {
 
     /// An outcome that was taken.
     pub(crate) fn ended(&mut self, receipt: u64, end: End, cents: Option<i64>, now: i64) {
-        let running = self.running.remove(&receipt).expect("it runs");
-        let counts = cents.or((end == End::NotRun).then_some(0));
-        for (limit, _) in [("agent", 0), ("team", 0), ("roll", 0)] {
-            for ((id, _), ran) in &mut self.ran {
-                let found = ran.iter_mut().find(|one| one.receipt == receipt).filter(|_| *id == limit);
-                if let (Some(found), Some(cents)) = (found, counts) {
-                    found.cents = cents;
-                }
+        let Running { call, probes, .. } = self.running.remove(&receipt).expect("it runs");
+        for ((limit, _), ran) in &mut self.ran {
+            for ran in ran.iter_mut().filter(|ran| ran.receipt == receipt && is_budget(limit)) {
+                let unsaid = if end == End::NotRun { 0 } else { ran.most };
+                let reported = cents.filter(|_| is_money(limit)).unwrap_or(unsaid);
+                let least = match (*limit, end) {
+                    ("up", End::NotRun) => ran.counts,
+                    ("up", _) => ran.most,
+                    _ => 0,
+                };
+                let late = *limit == "lent" && ran.lent.is_none() && ran.counts == 0 && reported > 0;
+                self.reached.extend(late.then_some("counted although given back"));
+                self.reached.extend((least > reported).then_some("settled upward"));
+                ran.counts = reported.max(least);
             }
         }
-        if running.call.tool == "get" && matches!(end, End::Succeeded | End::Failed) {
-            self.mark(("failing", "get".to_owned()), now, end == End::Failed, None);
+        let succeeded = match end {
+            End::Succeeded => Some(true),
+            End::Failed => Some(false),
+            End::Cancelled | End::NotRun => None,
+        };
+        if let Some(succeeded) = succeeded.filter(|_| call.tool == "get") {
+            self.breakers.mark(failing("get"), now, 0, Trip::Failures(!succeeded));
         }
-        for name in &running.probes {
-            let needed = if name.0 == "failing" { 2 } else { 1 };
-            let breaker = self.breakers.entry(name.clone()).or_default();
-            let Some(open) =
-                breaker.open.as_mut().filter(|open| open.probing.is_some_and(|it| it.0 == receipt))
-            else {
-                continue;
-            };
-            open.probing = None;
-            match end {
-                End::Succeeded => open.succeeded += 1,
-                End::Failed => (open.succeeded, open.since) = (0, now),
-                End::Cancelled | End::NotRun => open.since = now,
-            }
-            if open.succeeded >= needed {
-                breaker.open = None;
-            }
+        for name in &probes {
+            self.breakers.probed(name, receipt, succeeded, now);
         }
+        self.seen(now);
     }
 
-    /// A person closed a breaker; it counts from nothing.
-    pub(crate) fn reset(&mut self, limit: &str, key: &str) {
-        let found = self.breakers.iter_mut().find(|((id, of), _)| *id == limit && of == key);
-        let (_, breaker) = found.expect("it was open");
-        assert!(breaker.open.take().is_some(), "{limit} of {key} was not open");
-        breaker.marks.clear();
+    /// People agree to a call.
+    pub(crate) fn granted(&mut self, approval: u64) -> Call {
+        let (call, granted) = self.held.get_mut(&approval).expect("it waits");
+        *granted = true;
+        call.clone()
     }
 
-    /// The limits' ids of the breakers that are open.
-    pub(crate) fn open(&self) -> Vec<String> {
-        let open = self.breakers.iter().filter(|(_, breaker)| breaker.open.is_some());
-        open.map(|((id, _), _)| (*id).to_owned()).collect()
+    /// An operator stops something: the approvals that are over.
+    pub(crate) fn stopped(&mut self, stop: u64, scope: Scope) -> Vec<u64> {
+        let hit = self.held.iter().filter(|(_, (call, _))| scope.covers(call)).map(|(id, _)| *id);
+        let hit: Vec<u64> = hit.collect();
+        self.held.retain(|id, _| !hit.contains(id));
+        self.stops.insert(stop, scope);
+        hit
     }
 
-    /// The receipts of everything that ran and has not ended.
-    pub(crate) fn running(&self) -> Vec<u64> {
-        self.running.keys().copied().collect()
+    /// The receipts of everything that runs; only what was decided before it ran.
+    pub(crate) fn running(&self, decided: bool) -> Vec<u64> {
+        let wanted = |(_, running): &(_, &Running)| !decided || !running.unchecked;
+        self.running.iter().filter(wanted).map(|(receipt, _)| *receipt).collect()
     }
 
-    /// What each agent has used today.
-    pub(crate) fn spent(&self, agent: u8, now: i64) -> i64 {
-        self.sum("agent", &format!("{agent}"), |at| at.div_euclid(DAY) == now.div_euclid(DAY))
+    /// What each limit on a sum or a window has counted for each of those it counts by, where that is anything.
+    pub(crate) fn levels(&self, now: i64) -> BTreeMap<(&'static str, String), i64> {
+        let sums = self.ran.keys().map(|(limit, key)| ((*limit, key.clone()), self.sum(limit, key, now)));
+        sums.filter(|(_, sum)| *sum > 0).collect()
     }
 }
