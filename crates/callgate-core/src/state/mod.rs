@@ -210,7 +210,8 @@ impl State {
             }
             Change::RolloutStopped {} => known(self.release.rollout.is_some()),
             Change::ModeSet { scope, monitor } => known(self.release.monitored.contains(scope) != *monitor),
-            Change::PointLeased(lease) => self.unchecked.check_lease(lease),
+            Change::PointLeased(lease) if lease.stops != self.stops.newest() => Err(Conflict::Stopped),
+            Change::PointLeased(lease) => self.unchecked.check_lease(lease, delta.now_ms.max(self.latest_ms)),
             Change::UncheckedWindow(window) => self.unchecked.check_window(window),
             Change::PointRetired { id } => known(self.release.points.contains_key(id)),
             Change::ControlActivated(control) => {

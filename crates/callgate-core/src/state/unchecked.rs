@@ -41,6 +41,13 @@ pub struct LeaseDelta {
     pub key: PointKey,
     /// Until when, milliseconds since 1970 UTC.
     pub expires_at_ms: i64,
+    /// How many of the agent's actions had run unchecked within the window when the terms were made; they are
+    /// made again when more have.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ran: u64,
+    /// The receipt of the newest stop when the terms were made; they are made again when there is a newer one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stops: u64,
     /// On what terms.
     pub terms: FailTerms,
     /// The agent's tier.
@@ -167,9 +174,15 @@ impl Unchecked {
         (self.windows, self.actions)
     }
 
-    /// How many actions of an agent ran unchecked after `since_ms`, at all its points.
+    /// How many actions of a point's agent ran unchecked within the last `window_ms`, at all its points.
     #[must_use]
-    pub fn ran_since(&self, tenant: &str, agent: &str, since_ms: i64) -> u64 {
+    pub fn ran_within(&self, key: &PointKey, window_ms: u64, now_ms: i64) -> u64 {
+        let since_ms = now_ms.saturating_sub(i64::try_from(window_ms).unwrap_or(i64::MAX));
+        self.ran_since(&key.tenant, &key.agent, since_ms)
+    }
+
+    /// How many actions of an agent ran unchecked after `since_ms`, at all its points.
+    fn ran_since(&self, tenant: &str, agent: &str, since_ms: i64) -> u64 {
         let first = PointKey { agent: agent.to_owned(), point: String::new(), tenant: String::new() };
         let of = |key: &PointKey| key.agent == agent;
         let journals = self.journals.range((first, String::new())..).take_while(|((key, _), _)| of(key));
@@ -205,8 +218,12 @@ impl Unchecked {
         (ran >= known.terms.max_actions).then_some(Exceeded::Count)
     }
 
-    pub(super) fn check_lease(&self, lease: &LeaseDelta) -> Result<(), Conflict> {
-        if self.leases.contains_key(&lease.key) || self.points(&lease.key) < MAX_POINTS {
+    pub(super) fn check_lease(&self, lease: &LeaseDelta, now_ms: i64) -> Result<(), Conflict> {
+        let LeaseDelta { key, ran, terms, .. } = lease;
+        if self.ran_within(key, terms.window_ms, now_ms) > *ran {
+            return Err(Conflict::Limit);
+        }
+        if self.leases.contains_key(key) || self.points(key) < MAX_POINTS {
             Ok(())
         } else {
             Err(Conflict::Registry)
@@ -317,7 +334,8 @@ mod tests {
     }
 
     fn lease(key: &PointKey) -> LeaseDelta {
-        LeaseDelta { key: key.clone(), expires_at_ms: SKEW_MS + 200, terms: terms(), tier: Tier::Low }
+        let (key, expires_at_ms) = (key.clone(), SKEW_MS + 200);
+        LeaseDelta { key, expires_at_ms, ran: 0, stops: 0, terms: terms(), tier: Tier::Low }
     }
 
     fn ran(sequence: u64, at_ms: i64) -> UncheckedDelta {
@@ -370,17 +388,28 @@ mod tests {
     }
 
     #[test]
+    fn what_ran_after_the_terms_were_made_is_not_granted_again() {
+        let (mut state, key) = (Unchecked::default(), key("a", "p"));
+        let told = |ran| LeaseDelta { ran, ..lease(&key) };
+        assert_eq!(state.check_lease(&told(0), 105), Ok(()));
+        state.apply_action(7, 105, &key, &ran(0, 100));
+        assert_eq!(state.check_lease(&told(0), 105), Err(Conflict::Limit));
+        assert_eq!(state.check_lease(&told(1), 105), Ok(()));
+        assert_eq!(state.check_lease(&told(0), 110), Ok(()), "it left the window");
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let mut state = Unchecked::default();
         for point in 0..MAX_POINTS {
             let lease = lease(&key("a", &point.to_string()));
-            assert_eq!(state.check_lease(&lease), Ok(()));
+            assert_eq!(state.check_lease(&lease, 0), Ok(()));
             state.apply_lease(1, 0, &lease);
             state.apply_lease(2, 0, &lease);
         }
-        assert_eq!(state.check_lease(&lease(&key("a", "more"))), Err(Conflict::Registry));
-        assert_eq!(state.check_lease(&lease(&key("a", "3"))), Ok(()), "a point renews its own");
-        assert_eq!(state.check_lease(&lease(&key("b", "more"))), Ok(()));
+        assert_eq!(state.check_lease(&lease(&key("a", "more")), 0), Err(Conflict::Registry));
+        assert_eq!(state.check_lease(&lease(&key("a", "3")), 0), Ok(()), "a point renews its own");
+        assert_eq!(state.check_lease(&lease(&key("b", "more")), 0), Ok(()));
         state.apply_action(1, 0, &key("a", "p"), &ran(0, 0));
         state.forget(JOURNAL_MS + 1);
         assert_eq!((state.leases.len(), state.lease_ends.len()), (0, 0));

@@ -10,7 +10,7 @@ use callgate_core::constraint::Kind;
 use callgate_core::fail::{FailMode, Tier, fail_mode};
 use callgate_core::name::Name;
 use callgate_core::state::unchecked::{LeaseDelta, PointKey};
-use callgate_core::state::{Change, Delta};
+use callgate_core::state::{Change, Conflict, Delta};
 use callgate_core::value::MAX_SAFE_INTEGER;
 
 use crate::Credential;
@@ -24,6 +24,8 @@ use wire::{LeaseReply, LeaseRequest, OPERATION};
 const MAX_NONCE: usize = 128;
 /// The longest list of tools a lease names, in bytes.
 const MAX_TOOLS: usize = 8 * 1024;
+/// How often a lease is made again because something was stopped or handed in meanwhile.
+const MAX_ATTEMPTS: usize = 256;
 
 impl Gate {
     /// Says what an agent's enforcement point may do while the gate cannot be reached, and receipts it where that
@@ -33,11 +35,26 @@ impl Gate {
     /// [`ControlError`]: then the point fails closed.
     pub async fn lease(&self, what: LeaseRequest, who: &Credential) -> Result<LeaseReply, ControlError> {
         let key = checked(&what, who)?;
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(reply) = self.lease_now(key.clone(), &what, who).await? {
+                return Ok(reply);
+            }
+        }
+        Err(Unavailable::now("too much is stopped or handed in at once; ask again").into())
+    }
+
+    /// The same, as things are now; `None` where something was stopped, or handed in, before that was on the log.
+    async fn lease_now(
+        &self,
+        key: PointKey,
+        what: &LeaseRequest,
+        who: &Credential,
+    ) -> Result<Option<LeaseReply>, ControlError> {
         let agent = Name::new(&key.agent).map_err(|e| ControlError::Invalid(format!("`agent`: {e}")))?;
         let enforces = |word: &str| what.enforces.contains(word);
         let snapshot = self.active.load().live.clone();
         let FailMode { tier, open } = fail_mode(&snapshot.snapshot, &agent, enforces);
-        let closed = |why: &str| Ok(LeaseReply::closed(tier, why));
+        let closed = |why: &str| Ok(Some(LeaseReply::closed(tier, why)));
         let Some(mut terms) = open else {
             return closed("the policy in force does not let this agent's actions run unchecked");
         };
@@ -45,12 +62,15 @@ impl Gate {
             Credential::Agent { team, .. } => team.as_deref(),
             _ => None,
         };
-        if self.store.state(|state| state.0.stops().on_agent(&key.tenant, &key.agent, team).is_some()) {
+        let now_ms = self.now_ms();
+        let (stopped, stops, ran) = self.store.state(|state| {
+            let stopped = state.0.stops().on_agent(&key.tenant, &key.agent, team).is_some();
+            let ran = state.0.unchecked().ran_within(&key, terms.window_ms, now_ms);
+            (stopped, state.0.stops().newest(), ran)
+        });
+        if stopped {
             return closed("an operator stopped the agent");
         }
-        let now_ms = self.now_ms();
-        let since_ms = now_ms.saturating_sub(i64::try_from(terms.window_ms).unwrap_or(i64::MAX));
-        let ran = self.store.state(|state| state.0.unchecked().ran_since(&key.tenant, &key.agent, since_ms));
         terms.max_actions = terms.max_actions.saturating_sub(ran);
         if terms.max_actions == 0 {
             return closed(
@@ -63,7 +83,7 @@ impl Gate {
         }
         let span = i64::try_from(terms.lease_ms).unwrap_or(MAX_SAFE_INTEGER);
         let expires_at_ms = now_ms.saturating_add(span).min(MAX_SAFE_INTEGER);
-        let lease = LeaseDelta { key, expires_at_ms, terms, tier };
+        let lease = LeaseDelta { key, expires_at_ms, ran, stops, terms, tier };
         self.granted(lease, &what.nonce, &snapshot.name, tier, now_ms).await
     }
 
@@ -74,7 +94,7 @@ impl Gate {
         snapshot: &str,
         tier: Tier,
         now_ms: i64,
-    ) -> Result<LeaseReply, ControlError> {
+    ) -> Result<Option<LeaseReply>, ControlError> {
         let details = wire::details(&lease, nonce, snapshot);
         let actor = format!("point:{}", lease.key.point);
         let delta = Delta { change: Change::PointLeased(lease), now_ms };
@@ -83,8 +103,9 @@ impl Gate {
         match self.commit_delta(&statement, delta, delta_bytes, Vec::new()).await {
             Ok((signed, durable)) => {
                 let (receipt, proof) = self.evidence(&signed, &durable)?;
-                Ok(LeaseReply::open(tier, durable.index, receipt, proof))
+                Ok(Some(LeaseReply::open(tier, durable.index, receipt, proof)))
             }
+            Err(CommitFailure::Conflict(Conflict::Stopped | Conflict::Limit)) => Ok(None),
             Err(CommitFailure::Conflict(_)) => Err(ControlError::Invalid(
                 "this agent has too many enforcement points with leases; name them the same when they are"
                     .to_owned(),

@@ -90,7 +90,7 @@ impl LeaseReply {
 
 /// What a lease's receipt says. All of it is text, as in every receipt of a change to the gate.
 pub(super) fn details(lease: &LeaseDelta, nonce: &str, snapshot: &str) -> Vec<(&'static str, String)> {
-    let LeaseDelta { key, expires_at_ms, terms, tier } = lease;
+    let LeaseDelta { key, expires_at_ms, terms, tier, .. } = lease;
     let mut details = vec![
         ("agent", key.agent.clone()),
         ("constraints", terms.constraints.clone()),

@@ -1,16 +1,21 @@
 //! Two kinds of things at once for one last unit: heartbeats, outcomes, hand-ins, stops and people, each 64 times.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use callgate_gate::{
-    Asked, BreakerFilter, Credential, Decided, Gate, OutcomeStatus, ProgressReport, ResetRequest, StopFilter,
+    Asked, BreakerFilter, Credential, Decided, FailWord, Gate, OutcomeStatus, ProgressReport, ResetRequest,
+    StopFilter,
 };
 use callgate_log::{Body, Statement};
 use tokio::sync::Barrier;
 
-use crate::call::{Scope, key};
-use crate::common::World;
+use crate::call::{Call, Scope, key};
+use crate::common::{NOW, World};
+use crate::journal::{LOW, asked, backlog, low, most};
 use crate::kit::{call, level, policy, replays, report, said};
+use crate::leases::Record;
+use crate::numbers::{AWAY, NUMBERS};
 
 const RACERS: usize = 64;
 const ROUNDS: u64 = 8;
@@ -188,4 +193,81 @@ async fn what_64_do_at_once_is_done_once() {
     assert_eq!(["breaker.reset", "action.stop", "stop.lift"].map(|act| acts(&gate, act)), [1, 1, 1]);
     gate.close();
     replays(&world, &gate);
+}
+
+fn ran_away(number: usize) -> Record {
+    let session = u8::try_from(number % 3).expect("few");
+    let call = Call { agent: LOW, tool: "get", cents: None, chained: false, session, nonce: None };
+    Record { call, at: NOW, lease: 0, end: None }
+}
+
+/// A point hands in what ran, 64 times at once, while 64 ask for leases and the agent is stopped and let go on:
+/// each action is there once, no lease is for more than what is left at its place in the log, and none stands
+/// between a stop and its lift.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_lease_is_for_what_ran_already_or_is_stopped() {
+    let records: Vec<Record> = (0..usize::try_from(AWAY).expect("few")).map(ran_away).collect();
+    let (mut granted, mut refused) = (0, 0);
+    for round in 0..ROUNDS {
+        let world = World::new(540 + round);
+        let gate = world.open(Some(&NUMBERS[0].bundle())).await.expect("opens");
+        let start = Arc::new(Barrier::new(RACERS + RACERS + 1));
+        let leases = at_once(RACERS, &start, |number| {
+            let gate = Arc::clone(&gate);
+            async move {
+                for _ in 0..number % 4 {
+                    tokio::task::yield_now().await;
+                }
+                gate.lease(asked(), &low()).await.expect("an answer")
+            }
+        });
+        let handed = at_once(RACERS, &start, |number| {
+            let (gate, whole) = (Arc::clone(&gate), number.is_multiple_of(2));
+            let part = if whole { records.clone() } else { records[..1].to_vec() };
+            async move { gate.reconcile(backlog(1, 0, &part, whole), &low()).await }
+        });
+        let stopped = at_once(1, &start, |_| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let stop = gate.stop(Scope::Agent(LOW).request(), ME).await.expect("stopped").stop;
+                gate.lift_stop(&stop.id, Some("over"), ME).await.expect("lifted");
+            }
+        });
+        all(stopped).await;
+        for reply in all(leases).await {
+            match reply.fail_mode {
+                FailWord::Open => granted += 1,
+                FailWord::Closed => refused += 1,
+            }
+        }
+        let known: BTreeSet<u64> =
+            all(handed).await.into_iter().flatten().flat_map(|it| it.receipts).collect();
+        assert_eq!(known.len(), records.len(), "each is there once");
+        assert_eq!(acts(&gate, "unchecked.window"), 1);
+        in_order(&gate);
+        gate.close();
+        replays(&world, &gate);
+    }
+    assert!(granted > 0 && refused > 0, "{granted} and {refused}");
+}
+
+/// What each lease says fits what stands before it in the log.
+fn in_order(gate: &Gate) {
+    let (mut ran, mut stopped) = (0, false);
+    for receipt in gate.scan() {
+        let receipt = receipt.expect("readable");
+        match Statement::parse(&receipt.payload).expect("a statement").body() {
+            Body::Decision(one) if one.unchecked.is_some() => ran += 1,
+            Body::Admin(admin) => match admin.operation.as_str() {
+                "stop.create" => stopped = true,
+                "stop.lift" => stopped = false,
+                "point.leased" => {
+                    assert!(!stopped, "receipt {}: a lease for what is stopped", receipt.index);
+                    assert_eq!(most(gate, receipt.index), AWAY - ran, "receipt {}", receipt.index);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
 }
