@@ -294,6 +294,8 @@ impl Gate {
         });
         gate.begin(fresh, lost).await?;
         gate.begin_control(gate.options.control.as_ref()).await?;
+        // A breaker that opened just before a crash is told of now.
+        gate.watch_breakers();
         Ok(Opened { gate, recovery })
     }
 

@@ -127,7 +127,9 @@ impl Gate {
         let active = self.active.load_full();
         let ask = Ask::Request(Box::new(Request { ts_ms: Some(self.now_ms()), ..request.clone() }));
         let entry = self.attempt_after(ask, who, &active, unchecked)?;
-        Ok(self.store.commit(entry).await?.index)
+        let receipt = self.store.commit(entry).await?.index;
+        self.watch_breakers();
+        Ok(receipt)
     }
 
     /// The request of a record, if it is one of this agent.
