@@ -9,8 +9,8 @@ use callgate_core::json::Limits;
 use callgate_core::request::Request;
 use callgate_gate::clock::{Clock as _, ManualClock};
 use callgate_gate::{
-    Answer, AnyGate, Asked, Away, Bundle, Carried, Carrier, Claim, Credential, Decided, Gate, GateOptions,
-    Ground, OutcomeReport, OutcomeStatus, Question, Stopgap,
+    Answer, AnyGate, Asked, Away, Bundle, Carried, Carrier, Claim, Credential, Decided, FailWord, Gate,
+    GateOptions, Ground, OutcomeReport, OutcomeStatus, Question, StopRequest, Stopgap,
 };
 use callgate_store::OsRandom;
 use callgate_store::sim::{Faults, SimFs};
@@ -355,4 +355,72 @@ async fn a_lease_is_nobodys_to_forge() {
     let point = away(&here, &link, &clock, Some(&folder));
     assert!(ask(&point, &request("read", 4)).await.unwrap_err().contains("over"));
     assert_eq!(clock.now_ms(), START_MS - 3_600_000);
+}
+
+fn stop(scope: &str, names: &[(&str, &str)]) -> StopRequest {
+    let names = names.iter().map(|(field, name)| ((*field).to_owned(), Value::from(*name)));
+    let note = [("note", "it loops"), ("scope", scope)].map(|(field, text)| (field.to_owned(), text.into()));
+    serde_json::from_value(Value::Object(names.chain(note).collect())).unwrap()
+}
+
+#[tokio::test]
+async fn a_stopped_agent_gets_no_lease() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let here = gate(&SimFs::new(1), &clock).await;
+    let asks = |team: Option<&str>| {
+        let who = Credential::Agent {
+            agent: "helper".into(),
+            tenant: "default".into(),
+            team: team.map(str::to_owned),
+        };
+        let what = json!({"agent": "helper", "enforces": ["max_runtime_ms"], "nonce": "n", "point": "p"});
+        let (here, what) = (Arc::clone(&here), serde_json::from_value(what).unwrap());
+        async move { here.lease(what, &who).await.unwrap().fail_mode == FailWord::Open }
+    };
+    for (scope, names, stops) in [
+        ("everything", &[][..], true),
+        ("tenant", &[("tenant", "default")], true),
+        ("tenant", &[("tenant", "acme")], false),
+        ("team", &[("team", "docs")], true),
+        ("team", &[("team", "sales")], false),
+        ("agent", &[("agent", "HELPER")], true),
+        ("agent", &[("agent", "helper"), ("tenant", "acme")], false),
+        ("agent", &[("agent", "other")], false),
+    ] {
+        let id = here.stop(stop(scope, names), &Credential::Local).await.unwrap().stop.id;
+        assert_eq!(asks(Some("docs")).await, !stops, "{scope} {names:?}");
+        here.lift_stop(&id, Some("over"), &Credential::Local).await.unwrap();
+        assert!(asks(Some("docs")).await && asks(None).await);
+    }
+}
+
+/// A stop after the lease: a gate that is away cannot say so, and what runs within the lease is handed in as what
+/// would have been stopped; once the gate is heard there is no other lease.
+#[tokio::test]
+async fn a_stop_after_the_lease_holds_as_soon_as_the_gate_is_heard() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let here = gate(&SimFs::new(1), &clock).await;
+    let (link, folder) = (Link::new(&here), SimFs::new(2));
+    let point = away(&here, &link, &clock, Some(&folder));
+    point.begin().await;
+    here.stop(stop("agent", &[("agent", "helper")]), &Credential::Local).await.unwrap();
+    link.reach(None);
+    let unheard = request("read", 2);
+    let permit = ask(&point, &unheard).await.unwrap().permit.unwrap();
+    let ground = permit.ground();
+    assert!(permit.redeem(&unheard, point.now_ms()).is_ok());
+    let report = OutcomeReport::new(ground.number(), OutcomeStatus::Succeeded);
+    AnyGate::from(Arc::clone(&point)).report(ground, report, &Credential::Local).await.unwrap();
+    link.reach(Some(&here));
+    clock.set(START_MS + 60_000);
+    point.tend().await;
+    let all = (0..here.size()).map(|n| here.receipt(n, &Credential::Local).unwrap().statement);
+    let all: Vec<Value> = all.map(|it| it["predicate"].clone()).collect();
+    let ran: Vec<&Value> = all.iter().filter(|it| it["decision"] == "UNCHECKED").collect();
+    assert_eq!(ran.len(), 1);
+    assert_eq!(ran[0]["would"]["code"], "AGENT_KILLED");
+    assert_eq!(ran[0]["unchecked"].get("exceeded"), None, "the lease covered it");
+    assert!(point.health().fails_closed.unwrap().contains("stopped"), "{:?}", point.health());
+    link.reach(None);
+    assert!(ask(&point, &request("read", 3)).await.unwrap_err().contains("stopped"));
 }
