@@ -1,10 +1,10 @@
 //! The judge: holds what was done against the log, and knows nothing else.
 //!
 //! It reads the log from disk as `callgate log verify` does, under a key that was pinned before anything broke, and
-//! asks of every effect in the ledger which receipt allowed exactly it. No receipt serves twice. It must never ask a
-//! gate, nor share its memory.
+//! asks of every effect in the ledger which receipt allowed exactly it, or tells of exactly it as of what ran unchecked.
+//! No receipt serves twice. It must never ask a gate, nor share its memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use callgate_core::json::Limits;
@@ -17,12 +17,13 @@ use callgate_log::{Checkpoint, Hash, Statement, VerifyingKey, salted, sha256};
 use callgate_store::{Fs, Keyring, LogReader, OsRandom, SealedHeader, StoredReceipt, unseal};
 use serde_json::Value;
 
-use crate::call::{AGENT, SERVER, action_of};
+use crate::call::{AGENT, LEASED, SERVER, action_of};
 use crate::ledger::Effect;
 use crate::trouble::Trouble;
+use crate::unchecked::Unchecked;
 
 /// How long after its receipt expired an action that was begun in time may still reach the protected thing.
-const ON_THE_WAY_MS: i64 = 5_000;
+pub(crate) const ON_THE_WAY_MS: i64 = 5_000;
 
 /// Whether times in the log and in the ledger are of one clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub(crate) enum Times {
 pub(crate) struct Finding {
     /// Receipts in the log that allow something.
     pub(crate) allows: u64,
+    /// Receipts in the log of what ran unchecked.
+    pub(crate) unchecked: u64,
+    /// Effects whose record was destroyed, of which the log says so.
+    pub(crate) told: u64,
     /// What is wrong, for people.
     pub(crate) wrong: Vec<String>,
 }
@@ -55,6 +60,39 @@ struct Allow {
 /// Allows by the action that their sealed request names.
 type Allows = BTreeMap<String, Vec<Allow>>;
 
+/// What the log says.
+#[derive(Default)]
+struct Log {
+    allows: Allows,
+    unchecked: Unchecked,
+}
+
+/// What is known of how calls ran, besides what was done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grounds {
+    /// Calls that were answered as run by a decision.
+    pub(crate) decided: BTreeSet<u64>,
+    /// Calls that were answered as run unchecked.
+    pub(crate) unchecked: BTreeSet<u64>,
+    /// Calls whose record the suite destroyed.
+    pub(crate) destroyed: BTreeSet<u64>,
+    /// Calls whose lease the suite destroyed as well.
+    pub(crate) erased: BTreeSet<u64>,
+    /// Whether the log must say that a journal was damaged; otherwise it must not.
+    pub(crate) damaged: bool,
+}
+
+impl Grounds {
+    /// A call was answered as run.
+    pub(crate) fn answered(&mut self, n: u64, unchecked: bool) {
+        if unchecked {
+            self.unchecked.insert(n)
+        } else {
+            self.decided.insert(n)
+        };
+    }
+}
+
 /// Where the judge reads.
 #[derive(Clone)]
 pub(crate) struct Evidence {
@@ -65,23 +103,59 @@ pub(crate) struct Evidence {
 }
 
 /// Holds the ledger against the log.
-pub(crate) fn audit(evidence: &Evidence, key: &VerifyingKey, effects: &[Effect], times: Times) -> Finding {
+pub(crate) fn audit(
+    evidence: &Evidence,
+    key: &VerifyingKey,
+    effects: &[Effect],
+    (times, grounds): (Times, &Grounds),
+) -> Finding {
     let mut finding = Finding::default();
-    let mut allows = match read(evidence, key) {
-        Ok(allows) => allows,
-        Err(trouble) => {
-            finding.wrong.push(format!("the log does not verify: {trouble}"));
-            Allows::new()
-        }
-    };
-    finding.allows = allows.values().map(|same| u64::try_from(same.len()).unwrap_or(u64::MAX)).sum();
+    let mut log = read(evidence, key).unwrap_or_else(|trouble| {
+        finding.wrong.push(format!("the log does not verify: {trouble}"));
+        Log::default()
+    });
+    finding.allows = log.allows.values().map(|same| u64::try_from(same.len()).unwrap_or(u64::MAX)).sum();
+    finding.unchecked = log.unchecked.count();
+    finding.wrong.extend(log.unchecked.broken());
+    if log.unchecked.tells_of_damage() != grounds.damaged {
+        let not = if grounds.damaged { " not" } else { "" };
+        finding.wrong.push(format!("the log does{not} say that a journal was damaged"));
+    }
     for effect in effects {
-        if let Err(problem) = covered(effect, &mut allows, times) {
-            let (tool, args) = (&effect.tool, &effect.args);
-            finding.wrong.push(format!("`{SERVER}.{tool}` ran with {args}: {problem}"));
+        match log.ground(effect, times, grounds) {
+            Ok(false) => {}
+            Ok(true) => finding.told = finding.told.saturating_add(1),
+            Err(problem) => {
+                let (tool, args) = (&effect.tool, &effect.args);
+                finding.wrong.push(format!("`{SERVER}.{tool}` ran with {args}: {problem}"));
+            }
         }
     }
     finding
+}
+
+impl Log {
+    /// Finds what an effect ran on, and uses that up. `true`: nothing but word of a record that was destroyed.
+    fn ground(&mut self, effect: &Effect, times: Times, grounds: &Grounds) -> Result<bool, String> {
+        let is_in = |set: &BTreeSet<u64>| effect.n().is_some_and(|n| set.contains(&n));
+        // A call that was answered both ways ran more than once.
+        let (decided, unchecked) = (is_in(&grounds.decided), is_in(&grounds.unchecked));
+        let allowed = if unchecked && !decided {
+            Err("it ran unchecked".to_owned())
+        } else {
+            covered(effect, &mut self.allows, times)
+        };
+        let Err(problem) = allowed else { return Ok(false) };
+        if decided && !unchecked {
+            return Err(problem);
+        }
+        let Err(unchecked) = self.unchecked.covers(effect) else { return Ok(false) };
+        let destroyed = is_in(&grounds.destroyed) && self.unchecked.tells_of_damage();
+        if destroyed || (is_in(&grounds.erased) && self.unchecked.bounds(effect)) {
+            return Ok(true);
+        }
+        Err(format!("{problem}, and {unchecked}"))
+    }
 }
 
 /// Finds the one receipt that allowed exactly this, and uses it up.
@@ -109,7 +183,7 @@ fn covered(effect: &Effect, allows: &mut Allows, times: Times) -> Result<(), Str
     })
 }
 
-fn read(Evidence { fs, before }: &Evidence, key: &VerifyingKey) -> Result<Allows, Trouble> {
+fn read(Evidence { fs, before }: &Evidence, key: &VerifyingKey) -> Result<Log, Trouble> {
     let broken = Trouble::at("callgate log verify");
     let origin = Identity::origin_of(key);
     let mut verifier = LogVerifier::new(key, Some(&origin));
@@ -134,21 +208,34 @@ fn read(Evidence { fs, before }: &Evidence, key: &VerifyingKey) -> Result<Allows
         Keyring::open(Arc::clone(fs), Arc::new(OsRandom)).map_err(Trouble::at("the key ring"))
     };
     let (ring, older) = (ring(fs)?, before.as_ref().map(ring).transpose()?);
-    let mut allows = Allows::new();
+    let mut log = Log::default();
     for receipt in &kept {
         let statement = Statement::parse(&receipt.payload).map_err(Trouble::at("a receipt"))?;
-        let Body::Decision(decision) = statement.body() else { continue };
-        if decision.decision.permits() && decision.agent.id == AGENT {
-            let opened = open(receipt, &ring);
-            let (action, salt) = match &older {
-                Some(older) => opened.or_else(|_| open(receipt, older)),
-                None => opened,
-            }?;
-            let allow = allow(receipt.index, salt, *statement.subject_digest(), decision);
-            allows.entry(action).or_default().push(allow);
+        let decision = match statement.body() {
+            Body::Decision(decision) => decision,
+            Body::Admin(admin) => {
+                log.unchecked.told(receipt.index, admin);
+                continue;
+            }
+            _ => continue,
+        };
+        if !decision.decision.may_have_run() || ![AGENT, LEASED].contains(&decision.agent.id.as_str()) {
+            continue;
+        }
+        let opened = open(receipt, &ring);
+        let opened = match &older {
+            Some(older) => opened.or_else(|_| open(receipt, older)),
+            None => opened,
+        }?;
+        let subject = *statement.subject_digest();
+        if decision.decision.permits() {
+            let allow = allow(receipt.index, opened.salt, subject, decision);
+            log.allows.entry(opened.action).or_default().push(allow);
+        } else {
+            log.unchecked.ran(receipt.index, opened, subject, decision);
         }
     }
-    Ok(allows)
+    Ok(log)
 }
 
 fn allow(index: u64, salt: [u8; 32], subject: Hash, decision: &Decision) -> Allow {
@@ -156,8 +243,18 @@ fn allow(index: u64, salt: [u8; 32], subject: Hash, decision: &Decision) -> Allo
     Allow { index, salt, subject, issued_ms, expires_ms, used: false }
 }
 
-/// The action that a sealed request names, and the salt of its receipt's digests.
-fn open(receipt: &StoredReceipt, ring: &Keyring) -> Result<(String, [u8; 32]), Trouble> {
+/// What lies sealed beside a receipt.
+pub(crate) struct Opened {
+    /// The action that the request names.
+    pub(crate) action: String,
+    /// What policy calls it.
+    pub(crate) name: String,
+    /// The salt of the receipt's digests.
+    pub(crate) salt: [u8; 32],
+}
+
+/// Opens it.
+fn open(receipt: &StoredReceipt, ring: &Keyring) -> Result<Opened, Trouble> {
     let short = || Trouble::new(format!("what lies beside receipt {} is too short", receipt.index));
     let (1, sealed) = receipt.attachment.split_first().ok_or_else(short)? else {
         return Err(Trouble::new(format!(
@@ -176,7 +273,7 @@ fn open(receipt: &StoredReceipt, ring: &Keyring) -> Result<(String, [u8; 32]), T
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| short())?;
     let request = rest.get(..length).ok_or_else(short)?;
     let request = Request::parse(request, &Limits::REQUEST).map_err(Trouble::at("a sealed request"))?;
-    Ok((request.action_bytes(), *salt))
+    Ok(Opened { action: request.action_bytes(), name: request.action_name().to_owned(), salt: *salt })
 }
 
 /// What the calls' answers said, held against what was done.

@@ -8,6 +8,10 @@ use crate::trouble::Trouble;
 
 /// Who asks.
 pub(crate) const AGENT: &str = "prover";
+/// Who asks at `leased`: an agent of a low tier.
+pub(crate) const LEASED: &str = "helper";
+/// How many of its actions may run unchecked within ten minutes.
+pub(crate) const UNCHECKED: u64 = 6;
 /// The protected thing, as policy calls it.
 pub(crate) const SERVER: &str = "vault";
 /// What the suite's own enforcement points enforce.
@@ -46,6 +50,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) n: u64,
+    /// Who asks, where the point does not say so itself.
+    pub(crate) agent: &'static str,
     pub(crate) tool: String,
     pub(crate) phase: Phase,
     pub(crate) args: Value,
@@ -57,6 +63,7 @@ impl Call {
     pub(crate) fn new(n: u64, tool: &str, phase: Phase) -> Self {
         Self {
             n,
+            agent: AGENT,
             tool: tool.to_owned(),
             phase,
             args: json!({"amount": "1.00", "n": n.to_string()}),
@@ -68,7 +75,7 @@ impl Call {
     /// The wire form, asked at `now_ms`.
     pub(crate) fn bytes(&self, now_ms: i64) -> Vec<u8> {
         let mut request = json!({
-            "agent": {"id": AGENT},
+            "agent": {"id": self.agent},
             "session": {"id": self.session},
             "tool": {"server": SERVER, "name": self.tool},
             "args": self.args,

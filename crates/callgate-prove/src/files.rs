@@ -14,6 +14,9 @@ use callgate_policy::Bundle;
 
 use crate::trouble::Trouble;
 
+/// The one file of a bundle that lies in no folder of it.
+const SETTINGS: &str = "callgate.yaml";
+
 fn at(what: &str, path: &Path) -> impl Fn(io::Error) -> Trouble {
     let place = format!("could not {what} `{}`", path.display());
     move |error| Trouble::new(format!("{place}: {error}"))
@@ -46,6 +49,12 @@ pub(crate) fn remove_dir(path: &Path) -> Result<(), Trouble> {
     fs::remove_dir_all(path).map_err(at("remove", path))
 }
 
+/// The names of the files in a folder; none where there is no folder.
+pub(crate) fn names_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
 /// Writes a bundle as a folder.
 pub(crate) fn write_bundle(bundle: &Bundle, dir: &Path) -> Result<(), Trouble> {
     bundle.files().iter().try_for_each(|(path, text)| write(&dir.join(path), text.as_bytes()))
@@ -54,6 +63,9 @@ pub(crate) fn write_bundle(bundle: &Bundle, dir: &Path) -> Result<(), Trouble> {
 /// Reads a bundle that the suite wrote.
 pub(crate) fn read_bundle(dir: &Path) -> Result<Bundle, Trouble> {
     let mut files = std::collections::BTreeMap::new();
+    if let Ok(settings) = read(&dir.join(SETTINGS)) {
+        files.insert(SETTINGS.to_owned(), String::from_utf8_lossy(&settings).into_owned());
+    }
     for folder in ["rules", "policies", "tools", "limits"] {
         let Ok(entries) = fs::read_dir(dir.join(folder)) else { continue };
         for entry in entries {

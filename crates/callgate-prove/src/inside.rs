@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::call::{AGENT, SERVER};
 use crate::disk::Disk;
-use crate::points::{Client, Embedded, HttpPoint, LinePoint, Manner, Point, Wrapper};
+use crate::points::{Client, Embedded, Errand, HttpPoint, LinePoint, Manner, Point, Wrapper};
 use crate::round::Round;
 use crate::trouble::Trouble;
 use crate::wire::Proxy;
@@ -52,6 +52,7 @@ pub(crate) struct Inside {
     pub(crate) client: Arc<Client>,
     pub(crate) key: VerifyingKey,
     pub(crate) proxy: Option<Proxy>,
+    address: Option<SocketAddr>,
     leave: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -77,12 +78,12 @@ impl Inside {
             Err(refused) => return Ok(Err(refused.to_string())),
         };
         let key = gate.verifying_key();
-        let inside =
-            Self { gate, client: Arc::new(Client::None), key, proxy: None, leave: None, serving: None };
+        let client = Arc::new(Client::None);
+        let inside = Self { gate, client, key, proxy: None, address: None, leave: None, serving: None };
         match setting.point {
             Point::Embedded => inside.embedded(setting, round),
             Point::Http => inside.http(setting, round).await,
-            Point::Remote => inside.remote(setting, round, program).await,
+            Point::Remote | Point::Leased => inside.remote(setting, round, program).await,
             Point::Mcp => inside.mcp(setting, round, program).await,
         }
         .map(Ok)
@@ -103,8 +104,21 @@ impl Inside {
 
     async fn remote(self, setting: &Setting, round: &Round, program: &Path) -> Result<Self, Trouble> {
         let (served, address) = self.served(setting).await?;
-        let wrapper = Wrapper::start(address, &served.key, round, program, setting.patience).await?;
-        Ok(Self { client: Arc::new(Client::Remote(Box::new(wrapper))), ..served })
+        let served = Self { address: Some(address), ..served };
+        let client = served.wrapper(&Errand::of(setting.point, setting.patience), round, program).await?;
+        Ok(Self { client, ..served })
+    }
+
+    /// A wrapper that asks this gate, as far as the wire lets it.
+    pub(crate) async fn wrapper(
+        &self,
+        errand: &Errand,
+        round: &Round,
+        program: &Path,
+    ) -> Result<Arc<Client>, Trouble> {
+        let address = self.address.ok_or_else(|| Trouble::new("this gate is reached by no wire"))?;
+        let wrapper = Wrapper::start(address, &self.key, round, program, errand).await?;
+        Ok(Arc::new(Client::Remote(Box::new(wrapper))))
     }
 
     /// The gate over HTTP, and where it is reached.

@@ -23,6 +23,7 @@ mod round;
 mod scene;
 mod self_test;
 mod trouble;
+mod unchecked;
 mod wire;
 
 use std::collections::BTreeMap;

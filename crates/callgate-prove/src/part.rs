@@ -117,7 +117,7 @@ fn told(point: &Arc<Embedded>, message: Value, answers: UnboundedSender<Value>) 
         let n = args.get("n").and_then(Value::as_str).and_then(|n| n.parse().ok()).unwrap_or(0);
         let call = Call { args, ..Call::new(n, tool, Phase::Control) };
         let result = match point.call(&call).await {
-            Answer::Ran => json!({"content": [], "isError": false}),
+            Answer::Ran | Answer::RanUnchecked => json!({"content": [], "isError": false}),
             Answer::Refused(code) => {
                 json!({"content": [], "isError": true, "_meta": {"callgate/code": code}})
             }

@@ -16,6 +16,12 @@ rules:
     approval: {reviewers: ["role:finance"], quorum: 1, expires: 30m}
 "#;
 
+/// Who may go on for a while without the gate: one agent, with one tool.
+const SETTINGS: &str = r#"version: v1
+tiers: {high: [prover], low: [helper]}
+fail_open: {tiers: [low], max_actions: 6, window: 10m, tools: [vault.pay], lease: 1h, deadline: 2s}
+"#;
+
 const TOOLS: &str = r#"{"tools": [
   {"name": "pay", "inputSchema": {"type": "object", "properties": {"n": {"type": "string"}, "amount": {"type": "string"}}}},
   {"name": "wipe", "inputSchema": {"type": "object", "properties": {"n": {"type": "string"}, "amount": {"type": "string"}}}},
@@ -54,17 +60,27 @@ fn bundle(files: &[(&str, &str)]) -> Bundle {
 
 /// The policy in force.
 pub(crate) fn sound() -> Bundle {
-    bundle(&[("rules/vault.yaml", RULES)])
+    bundle(&[("callgate.yaml", SETTINGS), ("rules/vault.yaml", RULES)])
+}
+
+/// The same with leases that are soon over.
+pub(crate) fn briefly() -> Bundle {
+    bundle(&[("callgate.yaml", &SETTINGS.replace("lease: 1h", "lease: 6s")), ("rules/vault.yaml", RULES)])
 }
 
 /// The same, and what may run once a day.
 pub(crate) fn counting() -> Bundle {
-    bundle(&[("rules/vault.yaml", RULES), ("tools/vault.json", TOOLS), ("policies/count.dogwood", COUNT)])
+    bundle(&[
+        ("callgate.yaml", SETTINGS),
+        ("rules/vault.yaml", RULES),
+        ("tools/vault.json", TOOLS),
+        ("policies/count.dogwood", COUNT),
+    ])
 }
 
 /// The same with budgets, a throttle and a breaker.
 pub(crate) fn limited() -> Bundle {
-    bundle(&[("rules/vault.yaml", LIMITED), ("limits/vault.yaml", LIMITS)])
+    bundle(&[("callgate.yaml", SETTINGS), ("rules/vault.yaml", LIMITED), ("limits/vault.yaml", LIMITS)])
 }
 
 /// Policies that are none, each of which would permit what must never run if any part of it were taken.

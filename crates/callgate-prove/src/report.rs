@@ -63,6 +63,10 @@ pub struct Row {
     pub effects_under_fault: u64,
     /// Verified receipts in the logs that allow something.
     pub receipts: u64,
+    /// Verified receipts of actions that ran unchecked, under a lease.
+    pub unchecked: u64,
+    /// Effects whose record was destroyed before the gate had it, of which the log says so or which a lease bounds.
+    pub unrecorded: u64,
     /// What permitted calls were answered that did not run, the most frequent first.
     pub answered: Vec<String>,
     /// What is wrong, if it failed.
@@ -111,6 +115,8 @@ impl Row {
             effects: tally.effects,
             effects_under_fault: tally.effects_in_fault,
             receipts: tally.allows,
+            unchecked: tally.unchecked,
+            unrecorded: tally.told,
             answered: answered.into_iter().take(ANSWERS).map(|(answer, _)| answer).collect(),
             problems,
             took_ms,
@@ -121,17 +127,17 @@ impl Row {
     #[must_use]
     pub fn head() -> String {
         format!(
-            "{:<17}  {:<8}  {:<9}  {:>6}  {:>6}  {:>7}  {:>8}  what calls that did not run were told",
-            "fault", "point", "verdict", "rounds", "calls", "effects", "receipts"
+            "{:<18}  {:<8}  {:<9}  {:>6}  {:>6}  {:>7}  {:>8}  {:>9}  what calls that did not run were told",
+            "fault", "point", "verdict", "rounds", "calls", "effects", "receipts", "unchecked"
         )
     }
 
     /// The line of the table, and what is wrong below it.
     #[must_use]
     pub fn line(&self) -> String {
-        let Self { fault, point, verdict, rounds, calls, effects, receipts, .. } = self;
+        let Self { fault, point, verdict, rounds, calls, effects, receipts, unchecked, .. } = self;
         let mut line = format!(
-            "{fault:<17}  {point:<8}  {verdict:<9}  {rounds:>6}  {calls:>6}  {effects:>7}  {receipts:>8}  {}",
+            "{fault:<18}  {point:<8}  {verdict:<9}  {rounds:>6}  {calls:>6}  {effects:>7}  {receipts:>8}  {unchecked:>9}  {}",
             self.answered.join(", ")
         );
         line.truncate(line.trim_end().len());
@@ -165,12 +171,13 @@ impl Report {
         let sum = |field: fn(&Row) -> u64| self.rows.iter().map(field).fold(0u64, u64::saturating_add);
         let count = |verdict| self.rows.iter().filter(|row| row.verdict == verdict).count();
         format!(
-            "{} calls, {} refused, {} unanswered, {} effects, each with its own durable receipt: {}; \
-             {} blocked, {} withstood, {} failed",
+            "{} calls, {} refused, {} unanswered, {} effects, {} of them unchecked under a lease, each with its own \
+             durable receipt: {}; {} blocked, {} withstood, {} failed",
             sum(|row| row.calls),
             sum(|row| row.refused),
             sum(|row| row.unanswered),
             sum(|row| row.effects),
+            sum(|row| row.unchecked),
             if self.proven { "yes" } else { "NO" },
             count(Verdict::Blocked),
             count(Verdict::Withstood),

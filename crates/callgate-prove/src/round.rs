@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::audit::{self, Evidence, Said, Times};
+use crate::audit::{self, Evidence, Grounds, Said, Times};
 use crate::call::{Call, PAY, Phase, WIPE};
 use crate::files;
 use crate::ledger::{self, Effect, Ledger};
@@ -29,6 +29,10 @@ pub(crate) struct Tally {
     /// Effects of calls that were made while something was broken.
     pub(crate) effects_in_fault: u64,
     pub(crate) allows: u64,
+    /// Verified receipts of what ran unchecked.
+    pub(crate) unchecked: u64,
+    /// Effects whose record was destroyed, of which the log says that something was.
+    pub(crate) told: u64,
     /// How often the fault was met.
     pub(crate) felt: u64,
     /// What calls that did not run were answered.
@@ -45,6 +49,9 @@ pub(crate) struct Round {
     said: Mutex<BTreeMap<u64, Said>>,
     in_fault: Mutex<BTreeSet<u64>>,
     limits: Mutex<Vec<Limit>>,
+    grounds: Mutex<Grounds>,
+    /// How many receipts of what ran unchecked there must and may be.
+    unchecked: Mutex<(u64, u64)>,
     pinned: Mutex<Option<VerifyingKey>>,
 }
 
@@ -73,8 +80,14 @@ impl Round {
     /// Begins in a new folder.
     pub(crate) fn new(dir: PathBuf) -> Result<Self, Trouble> {
         files::make_dir(&dir)?;
-        let (tally, said, in_fault, limits, pinned) = Default::default();
-        Ok(Self { dir, next: AtomicU64::new(1), tally, said, in_fault, limits, pinned })
+        let (tally, said, in_fault, limits, grounds, pinned) = Default::default();
+        let (next, unchecked) = (AtomicU64::new(1), Mutex::default());
+        Ok(Self { dir, next, tally, said, in_fault, limits, grounds, unchecked, pinned })
+    }
+
+    /// Where the lease and the journal of its enforcement point lie.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.dir.join("point").join("journal")
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -117,7 +130,7 @@ impl Round {
                 let _turn = gate.acquire().await;
                 let answer = client.call(&call).await;
                 round.note(&call, &answer);
-                u64::from(answer == Answer::Ran)
+                u64::from(matches!(answer, Answer::Ran | Answer::RanUnchecked))
             });
         }
         let mut ran = 0u64;
@@ -137,8 +150,9 @@ impl Round {
             self.in_fault.lock().insert(call.n);
         }
         let (tallied, heard, why) = match answer {
-            Answer::Ran => {
+            Answer::Ran | Answer::RanUnchecked => {
                 said.ran = said.ran.saturating_add(1);
+                self.grounds.lock().answered(call.n, *answer == Answer::RanUnchecked);
                 return;
             }
             Answer::Refused(why) => (&mut tally.refused, &mut said.refused, why),
@@ -155,6 +169,26 @@ impl Round {
     pub(crate) fn feel(&self, times: u64) {
         let mut tally = self.tally.lock();
         tally.felt = tally.felt.saturating_add(times);
+    }
+
+    /// So many actions ran unchecked, by their receipts; none did unless this is said.
+    pub(crate) fn expect_unchecked(&self, least: u64, most: u64) {
+        *self.unchecked.lock() = (least, most);
+    }
+
+    /// The suite destroyed the record of this call: it may be missing, if the log says that a record may be.
+    pub(crate) fn excuse(&self, n: u64) {
+        self.grounds.lock().destroyed.insert(n);
+    }
+
+    /// The suite destroyed lease and journal of this call: only the lease on the log bounds what ran.
+    pub(crate) fn erase(&self, n: u64) {
+        self.grounds.lock().erased.insert(n);
+    }
+
+    /// The suite destroyed a part of a journal, and the log must say so.
+    pub(crate) fn expect_damage(&self) {
+        self.grounds.lock().damaged = true;
     }
 
     /// The public key of the gate in the data folder, as it was the first time anybody asked: whatever lies there later is
@@ -203,7 +237,7 @@ impl Round {
         times: Times,
     ) -> Result<Tally, Trouble> {
         let effects = self.effects().await?;
-        let finding = audit::audit(&evidence, key, &effects, times);
+        let finding = audit::audit(&evidence, key, &effects, (times, &self.grounds.lock()));
         let mut tally = self.tally.lock().clone();
         let in_fault = self.in_fault.lock();
         let count = |which: &dyn Fn(&&Effect) -> bool| {
@@ -212,8 +246,15 @@ impl Round {
         tally.rounds = 1;
         tally.effects = count(&|_| true);
         tally.effects_in_fault = count(&|effect| effect.n().is_none_or(|n| in_fault.contains(&n)));
-        tally.allows = finding.allows;
+        (tally.allows, tally.unchecked, tally.told) = (finding.allows, finding.unchecked, finding.told);
         tally.wrong.extend(finding.wrong);
+        let (least, most) = *self.unchecked.lock();
+        if !(least..=most).contains(&finding.unchecked) {
+            let found = finding.unchecked;
+            tally.wrong.push(format!(
+                "the log has {found} action(s) that ran unchecked, and {least} to {most} may have"
+            ));
+        }
         tally.wrong.extend(self.limits.lock().iter().filter_map(|limit| limit.broken(&effects)));
         tally.wrong.extend(audit::contradicted(&self.said.lock(), &effects));
         Ok(tally)
@@ -229,8 +270,8 @@ impl Round {
 impl Tally {
     /// Adds another round.
     pub(crate) fn add(&mut self, other: Self) {
-        let Self { rounds, calls, refused, silent, effects, effects_in_fault, allows, felt, answers, wrong } =
-            other;
+        let Self { rounds, calls, refused, silent, effects, effects_in_fault, allows, .. } = other;
+        let Self { unchecked, told, felt, answers, wrong, .. } = other;
         for (sum, more) in [
             (&mut self.rounds, rounds),
             (&mut self.calls, calls),
@@ -239,6 +280,8 @@ impl Tally {
             (&mut self.effects, effects),
             (&mut self.effects_in_fault, effects_in_fault),
             (&mut self.allows, allows),
+            (&mut self.unchecked, unchecked),
+            (&mut self.told, told),
             (&mut self.felt, felt),
         ] {
             *sum = sum.saturating_add(more);

@@ -13,8 +13,8 @@ use crate::call::Phase;
 use crate::disk::Disk;
 use crate::files;
 use crate::inside::{Inside, Setting};
-use crate::outside::{Outside, Start};
-use crate::points::{Manner, Point};
+use crate::outside::{Orphan, Outside, Start};
+use crate::points::{Client, Errand, Manner, Point};
 use crate::policy;
 use crate::round::{Round, Tally};
 use crate::trouble::Trouble;
@@ -158,16 +158,47 @@ impl Scene {
         started.map_err(Trouble::at("a gate that nothing is wrong with did not start"))
     }
 
+    /// Starts a gate for a point that lost its own.
+    pub(crate) async fn adopt(&self, orphan: Orphan, round: &Round) -> Result<Outside, Trouble> {
+        Outside::adopt(orphan, self.starting(), round, &self.program).await
+    }
+
+    /// The case's folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What a wrapper is started for here.
+    pub(crate) const fn errand(&self) -> Errand {
+        Errand::of(self.point, PATIENCE)
+    }
+
+    /// A wrapper that asks a gate in this program.
+    pub(crate) async fn wrapper(
+        &self,
+        inside: &Inside,
+        errand: &Errand,
+        round: &Round,
+    ) -> Result<Arc<Client>, Trouble> {
+        inside.wrapper(errand, round, &self.program).await
+    }
+
     /// A few calls that must go as they always do.
     pub(crate) async fn control(&self, round: &Arc<Round>, inside: &Inside) {
         self.control_calls(round, &inside.client).await;
     }
 
     /// The same on any client.
-    pub(crate) async fn control_calls(&self, round: &Arc<Round>, client: &Arc<crate::points::Client>) {
+    pub(crate) async fn control_calls(&self, round: &Arc<Round>, client: &Arc<Client>) {
         let calls = round.mixed(4, Phase::Control);
         if round.ask(client, calls, 4).await != 3 {
             round.wrong("before anything was broken, not every permitted call ran");
+        }
+        // What ran unchecked before is handed in now.
+        if let (Point::Leased, Client::Remote(wrapper)) = (self.point, client.as_ref())
+            && !wrapper.handed_in().await
+        {
+            round.wrong("with nothing broken, what ran unchecked was not handed in");
         }
     }
 

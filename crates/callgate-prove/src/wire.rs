@@ -29,16 +29,39 @@ pub(crate) enum Wire {
     Says(Vec<u8>),
     /// The gate is asked, and the byte at this share (of 10,000) of its answer is changed on the way.
     Flips(u64),
+    /// The gate is asked, and its answer ends at this share (of 10,000).
+    Truncates(u64),
     /// The gate is asked about this amount instead of the one in the request.
     Swaps(&'static str, &'static str),
+}
+
+/// Decisions that came back.
+#[derive(Debug, Default)]
+struct Recorded {
+    last: Vec<u8>,
+    allow: Vec<u8>,
+}
+
+impl Recorded {
+    /// Keeps an answer, if the question was about an action.
+    fn keep(&mut self, request: &[u8], answer: &[u8]) {
+        if request.starts_with(b"POST /api/v1/decide ") {
+            self.last = answer.to_vec();
+            let permits = br#""decision":"ALLOW"#;
+            if answer.windows(permits.len()).any(|part| part == permits) {
+                self.allow = answer.to_vec();
+            }
+        }
+    }
 }
 
 /// The proxy.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
+    gate: Arc<Mutex<SocketAddr>>,
     wire: Arc<Mutex<Wire>>,
-    recorded: Arc<Mutex<Vec<u8>>>,
+    recorded: Arc<Mutex<Recorded>>,
     felt: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
@@ -49,36 +72,48 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Trouble::at("the proxy"))?;
         let address = listener.local_addr().map_err(Trouble::at("the proxy"))?;
         let wire = Arc::new(Mutex::new(Wire::Passes));
-        let recorded: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let recorded: Arc<Mutex<Recorded>> = Arc::default();
         let felt: Arc<AtomicU64> = Arc::default();
         let (ways, record, count) = (Arc::clone(&wire), Arc::clone(&recorded), Arc::clone(&felt));
+        let gate = Arc::new(Mutex::new(gate));
+        let behind = Arc::clone(&gate);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let way = ways.lock().clone();
                 if !matches!(way, Wire::Passes) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
-                let record = Arc::clone(&record);
+                let (record, gate) = (Arc::clone(&record), *behind.lock());
                 tokio::spawn(async move {
                     // A client that has gone is part of the game.
                     let _gone = exchange(client, gate, way, &record).await;
                 });
             }
         });
-        Ok(Self { address, wire, recorded, felt, accepting })
+        Ok(Self { address, gate, wire, recorded, felt, accepting })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// Another gate is behind it from now on.
+    pub(crate) fn lead_to(&self, gate: SocketAddr) {
+        *self.gate.lock() = gate;
+    }
+
     pub(crate) fn set(&self, wire: Wire) {
         *self.wire.lock() = wire;
     }
 
-    /// The gate's last answer, as it came.
+    /// The gate's last decision, as it came.
     pub(crate) fn recorded(&self) -> Vec<u8> {
-        self.recorded.lock().clone()
+        self.recorded.lock().last.clone()
+    }
+
+    /// Its last allow.
+    pub(crate) fn allow(&self) -> Vec<u8> {
+        self.recorded.lock().allow.clone()
     }
 
     /// How many exchanges were broken.
@@ -97,7 +132,7 @@ async fn exchange(
     mut client: TcpStream,
     gate: SocketAddr,
     wire: Wire,
-    recorded: &Mutex<Vec<u8>>,
+    recorded: &Mutex<Recorded>,
 ) -> std::io::Result<()> {
     if matches!(wire, Wire::CutBefore) {
         return Ok(());
@@ -119,11 +154,12 @@ async fn exchange(
     upstream.write_all(&closing(&request)).await?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).await?;
-    recorded.lock().clone_from(&answer);
+    recorded.lock().keep(&request, &answer);
     match wire {
         Wire::CutAfterDecision => return Ok(()),
         Wire::Delays(span) => tokio::time::sleep(span).await,
         Wire::Flips(share) => flip(&mut answer, share),
+        Wire::Truncates(share) => answer.truncate(at(answer.len(), share)),
         _ => {}
     }
     client.write_all(&answer).await?;
@@ -177,10 +213,16 @@ fn swapped(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     format!("{}\r\n\r\n{body}", head.join("\r\n")).into_bytes()
 }
 
+/// The place at a share (of 10,000) of a length, which is before its end.
+fn at(length: usize, share: u64) -> usize {
+    let length = u64::try_from(length).unwrap_or(0);
+    let at = length.saturating_mul(share.min(9_999)).checked_div(10_000).unwrap_or(0);
+    usize::try_from(at).unwrap_or(0)
+}
+
 fn flip(bytes: &mut [u8], share: u64) {
-    let length = u64::try_from(bytes.len()).unwrap_or(0);
-    let at = length.saturating_mul(share).checked_div(10_000).unwrap_or(0);
-    if let Some(byte) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+    let at = at(bytes.len(), share);
+    if let Some(byte) = bytes.get_mut(at) {
         *byte ^= 1;
     }
 }

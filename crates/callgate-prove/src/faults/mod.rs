@@ -1,12 +1,16 @@
 //! The faults: what each is, which points it can meet, and how it is played.
 
+mod away;
 mod clock;
 mod disk;
+mod journal;
+mod lease;
 mod log;
 mod permit;
 mod policy;
 mod program;
 mod race;
+mod stage;
 mod wire;
 
 pub(crate) use disk::lies as lying_disk;
@@ -57,22 +61,27 @@ macro_rules! faults {
     };
 }
 
-const ALL: &[Point] = &Point::ALL;
-/// All but `remote`, whose wire is that of `http`, and whose gate is that of all others.
+/// Where a gate can go away, or be lied about.
+const EVERY: &[Point] = &Point::ALL;
+/// All but `leased`, which is `remote` for as long as its gate is there.
+const ALL: &[Point] = &[Point::Embedded, Point::Http, Point::Mcp, Point::Remote];
+/// What breaks is inside the gate, and the gate of the points elsewhere is that of `http`.
 const OWN: &[Point] = &[Point::Embedded, Point::Http, Point::Mcp];
-const HTTP: &[Point] = &[Point::Http];
-const ASKING: &[Point] = &[Point::Http, Point::Remote];
-const STREAMS: &[Point] = &[Point::Mcp];
+const ASKING: &[Point] = &[Point::Http, Point::Remote, Point::Leased];
+const STREAMS: &[Point] = &[Point::Mcp, Point::Remote];
+const LEASED: &[Point] = &[Point::Leased];
+/// The points that take the clock or the nonce from whoever calls; the others are programs that have their own.
+const TOLD: &[Point] = &[Point::Embedded, Point::Http];
 
 faults! {
     /// Nothing is wrong: what may run runs, what may not does not.
-    Nothing = "none" in control at ALL;
+    Nothing = "none" in control at EVERY;
     /// kill -9 on the gate's program at random moments of a stream of calls, then a restart.
-    Killed = "gate-killed" in program at ALL;
+    Killed = "gate-killed" in program at EVERY;
     /// The gate's program is stopped (SIGSTOP) under load and goes on later (SIGCONT).
-    Stopped = "gate-stopped" in program at ALL;
+    Stopped = "gate-stopped" in program at EVERY;
     /// No file of the gate's program may grow any more (RLIMIT_FSIZE).
-    Starved = "no-room" in program at &[Point::Http, Point::Mcp];
+    Starved = "no-room" in program at &[Point::Http, Point::Mcp, Point::Remote, Point::Leased];
     /// A write fails half done, for each write in a small run.
     WriteFails = "write-fails" in disk at OWN;
     /// A sync fails and loses what it should have kept, for each sync in a small run.
@@ -86,13 +95,13 @@ faults! {
     /// Every sync takes longer than the gate may.
     DiskSlow = "disk-slow" in disk at OWN;
     /// Answers come too late.
-    AnswersLate = "answers-late" in wire at HTTP;
+    AnswersLate = "answers-late" in wire at ASKING;
     /// No answer ever comes.
-    AnswersNever = "answers-never" in wire at HTTP;
+    AnswersNever = "answers-never" in wire at ASKING;
     /// Garbage, other protocols and forged allows come instead of an answer.
     Garbage = "garbage" in wire at ASKING;
     /// An allow is cut after its first byte, its second, and so on.
-    Truncated = "truncated" in wire at HTTP;
+    Truncated = "truncated" in wire at ASKING;
     /// One byte of an allow is changed on the way.
     Changed = "answer-changed" in wire at ASKING;
     /// Calls are cut after each byte, and the agent is gone.
@@ -116,17 +125,31 @@ faults! {
     /// The gate's clock jumps back: 5 minutes, a day, a year.
     ClockBack = "clock-back" in clock at OWN;
     /// The clock jumps between the decision and the action.
-    ClockBetween = "clock-between" in clock at &[Point::Embedded, Point::Http];
+    ClockBetween = "clock-between" in clock at TOLD;
     /// An answer, a receipt or a call is used again.
-    Replayed = "permit-replayed" in permit at OWN;
+    Replayed = "permit-replayed" in permit at ALL;
     /// The arguments are changed after the decision, or on the way to it.
-    ArgumentsChanged = "arguments-changed" in permit at ALL;
+    ArgumentsChanged = "arguments-changed" in permit at EVERY;
     /// The connection is cut, or the asking program gone, after the decision and before the action.
-    CutBetween = "cut-between" in permit at OWN;
+    CutBetween = "cut-between" in permit at EVERY;
+    /// The journal cannot be written: the disk is full, the folder is gone, or another program has it.
+    JournalUnwritable = "journal-unwritable" in lease at LEASED;
+    /// The journal is torn or changed while the point is down; nothing runs unchecked until what is left was handed in.
+    JournalDamaged = "journal-damaged" in lease at LEASED;
+    /// The journal is deleted between the actions and the hand-in: under a running point, and while it is down.
+    JournalLost = "journal-lost" in lease at LEASED;
+    /// The journal is handed in again: answers to it are lost, and a copy of it is put back.
+    JournalAgain = "journal-again" in lease at LEASED;
+    /// kill -9 on the point itself while it runs what nobody decides.
+    PointKilled = "point-killed" in lease at LEASED;
+    /// The lease ends while the gate is away.
+    LeaseOver = "lease-over" in lease at LEASED;
+    /// Leases of another agent, another point and another gate, changed ones, and what is none.
+    LeaseForged = "lease-forged" in lease at LEASED;
     /// A thousand calls at once on one grant.
     LastGrant = "last-grant" in race at ALL;
     /// A thousand calls at once with one nonce.
-    LastNonce = "last-nonce" in race at &[Point::Embedded, Point::Http];
+    LastNonce = "last-nonce" in race at TOLD;
     /// A thousand calls at once on what a policy about the past permits once.
     LastCount = "last-count" in race at ALL;
     /// A thousand calls at once on the last unit of a budget.
@@ -185,6 +208,13 @@ impl Fault {
             Self::Replayed => permit::replayed(scene).await,
             Self::ArgumentsChanged => permit::arguments_changed(scene).await,
             Self::CutBetween => permit::cut_between(scene).await,
+            Self::JournalUnwritable => journal::unwritable(scene).await,
+            Self::JournalDamaged => journal::damaged(scene).await,
+            Self::JournalLost => journal::lost(scene).await,
+            Self::JournalAgain => journal::again(scene).await,
+            Self::PointKilled => journal::point_killed(scene).await,
+            Self::LeaseOver => lease::over(scene).await,
+            Self::LeaseForged => lease::forged(scene).await,
             Self::LastGrant => race::last_grant(scene).await,
             Self::LastNonce => race::last_nonce(scene).await,
             Self::LastCount => race::last_count(scene).await,

@@ -5,23 +5,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::wire::{may_run_unchecked, proxied, proxy};
 use crate::audit::Times;
 use crate::call::{Call, PAY, Phase, WIPE};
 use crate::disk::Disk;
-use crate::inside::{Inside, Setting};
+use crate::inside::Inside;
 use crate::points::{Answer, Client};
 use crate::round::Round;
 use crate::scene::Scene;
 use crate::trouble::Trouble;
 use crate::wire::{Proxy, Wire};
-
-fn proxied(scene: &Scene) -> Setting {
-    Setting { proxied: true, ..scene.setting() }
-}
-
-fn proxy(inside: &Inside) -> Result<&Proxy, Trouble> {
-    inside.proxy.as_ref().ok_or_else(|| Trouble::new("there is no proxy"))
-}
 
 /// An allow, or the call it was for, a second time.
 pub(super) async fn replayed(scene: &mut Scene) -> Result<(), Trouble> {
@@ -30,7 +23,7 @@ pub(super) async fn replayed(scene: &mut Scene) -> Result<(), Trouble> {
     scene.control(&round, &inside).await;
     let call = round.one(PAY, Phase::Fault);
     round.limit(call.n, 1, 1);
-    if let Client::Lines(client) = inside.client.as_ref() {
+    if let Some(client) = inside.client.lines() {
         // The same line again and again while the first is under way: one id is one call.
         let line = line_of(&call, 9_000);
         round.note(&call, &Answer::Silent("sent by hand".to_owned()));
@@ -68,7 +61,7 @@ async fn used_answer(
     let fresh = round.one(PAY, Phase::Fault);
     round.ask(&inside.client, vec![fresh.clone()], 1).await;
     round.limit(fresh.n, 1, 1);
-    let allow = proxy(&inside)?.recorded();
+    let allow = proxy(&inside)?.allow();
     let anew = Call { nonce: Some(format!("anew-{}", fresh.n)), ..fresh.clone() };
     let other = round.one(PAY, Phase::Fault);
     let say = |wire: &Proxy, bytes: &[u8]| wire.set(Wire::Says(bytes.to_vec()));
@@ -194,6 +187,14 @@ pub(super) async fn cut_between(scene: &mut Scene) -> Result<(), Trouble> {
                 proxy(&inside)?.set(Wire::Passes);
                 // Asked again as they are, they are used up; nothing was done for them.
                 round.ask(&inside.client, calls, 4).await;
+            }
+            Client::Remote(_) => {
+                may_run_unchecked(scene, &round);
+                proxy(&inside)?.set(Wire::CutAfterDecision);
+                round.ask(&inside.client, calls, 4).await;
+                round.feel(proxy(&inside)?.felt());
+                proxy(&inside)?.set(Wire::Passes);
+                scene.control(&round, &inside).await;
             }
             Client::Lines(client) => {
                 let lines: String =

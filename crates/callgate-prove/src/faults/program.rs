@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::call::{Phase, SAVE, SAVINGS};
+use super::away;
+use crate::call::{Phase, SAVE, SAVINGS, UNCHECKED};
+use crate::points::Point;
 use crate::policy;
 use crate::scene::Scene;
 use crate::trouble::Trouble;
@@ -29,6 +31,9 @@ pub(super) async fn nothing(scene: &mut Scene) -> Result<(), Trouble> {
 }
 
 pub(super) async fn killed(scene: &mut Scene) -> Result<(), Trouble> {
+    if scene.point == Point::Leased {
+        return away::killed(scene).await;
+    }
     let round = scene.round_outside()?;
     let mut pinned = None;
     for life in 0..scene.pick(2, 8) {
@@ -84,6 +89,9 @@ pub(super) async fn budget_killed(scene: &mut Scene) -> Result<(), Trouble> {
 }
 
 pub(super) async fn stopped(scene: &mut Scene) -> Result<(), Trouble> {
+    if scene.point == Point::Leased {
+        return away::stopped(scene).await;
+    }
     for _ in 0..scene.pick(1, 3) {
         let round = scene.round_outside()?;
         let gate = scene.start_as(&round, IMPATIENT.saturating_mul(4), false).await?;
@@ -112,9 +120,13 @@ pub(super) async fn starved(scene: &mut Scene) -> Result<(), Trouble> {
     let key = gate.key;
     scene.control_calls(&round, &gate.client).await;
     gate.starve()?;
-    let calls = round.mixed(8, Phase::Fault);
+    if scene.point == Point::Leased {
+        round.expect_unchecked(1, UNCHECKED);
+    }
+    // Nine may run, which is more than a lease lets run unchecked.
+    let calls = round.mixed(12, Phase::Fault);
     let ran = round.ask(&gate.client, calls, 2).await;
-    round.feel(u64::from(ran < 6));
+    round.feel(u64::from(ran < 9));
     gate.stop().await?;
     let gate = scene.start(&round).await?;
     scene.control_calls(&round, &gate.client).await;

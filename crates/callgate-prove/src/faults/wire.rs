@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::away;
 use crate::audit::Times;
-use crate::call::{Call, PAY, Phase};
+use crate::call::{Call, PAY, Phase, UNCHECKED};
 use crate::disk::Disk;
 use crate::inside::{Inside, Setting};
-use crate::points::Client;
+use crate::points::Point;
 use crate::round::Round;
 use crate::scene::Scene;
 use crate::trouble::Trouble;
@@ -17,16 +18,16 @@ use crate::wire::{Proxy, Wire};
 /// How long the point waits for an answer that does not come.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-fn proxied(scene: &Scene) -> Setting {
+pub(super) fn proxied(scene: &Scene) -> Setting {
     Setting { proxied: true, ..scene.setting() }
 }
 
-fn proxy(inside: &Inside) -> Result<&Proxy, Trouble> {
+pub(super) fn proxy(inside: &Inside) -> Result<&Proxy, Trouble> {
     inside.proxy.as_ref().ok_or_else(|| Trouble::new("there is no proxy"))
 }
 
 /// Ends a round whose fault lay on the wire, after a control behind it.
-async fn end(
+pub(super) async fn end(
     scene: &mut Scene,
     round: &std::sync::Arc<Round>,
     inside: Inside,
@@ -41,10 +42,16 @@ async fn end(
 }
 
 pub(super) async fn late(scene: &mut Scene) -> Result<(), Trouble> {
+    if scene.point.is_wrapper() {
+        return away::late(scene).await;
+    }
     unanswered(scene, Wire::Delays(PATIENCE.saturating_mul(2))).await
 }
 
 pub(super) async fn never(scene: &mut Scene) -> Result<(), Trouble> {
+    if scene.point.is_wrapper() {
+        return away::never(scene).await;
+    }
     unanswered(scene, Wire::Hangs).await?;
     unanswered(scene, Wire::CutBefore).await
 }
@@ -72,8 +79,9 @@ pub(super) async fn garbage(scene: &mut Scene) -> Result<(), Trouble> {
     let (round, disk) = (scene.round()?, Disk::new());
     let inside = scene.open(&disk, &proxied(scene), &round).await?;
     scene.control(&round, &inside).await;
-    let recorded = proxy(&inside)?.recorded();
-    for answer in forged(&recorded) {
+    may_run_unchecked(scene, &round);
+    let allow = proxy(&inside)?.allow();
+    for answer in forged(&allow) {
         proxy(&inside)?.set(Wire::Says(answer));
         let calls = vec![round.one(PAY, Phase::Fault)];
         round.ask(&inside.client, calls, 1).await;
@@ -130,6 +138,9 @@ fn http(status: u16, body: &str) -> Vec<u8> {
 }
 
 pub(super) async fn truncated(scene: &mut Scene) -> Result<(), Trouble> {
+    if scene.point.is_wrapper() {
+        return in_shares(scene, (40, 400), Wire::Truncates).await;
+    }
     let (round, disk) = (scene.round()?, Disk::new());
     let inside = scene.open(&disk, &proxied(scene), &round).await?;
     scene.control(&round, &inside).await;
@@ -156,15 +167,32 @@ pub(super) async fn truncated(scene: &mut Scene) -> Result<(), Trouble> {
 }
 
 pub(super) async fn changed(scene: &mut Scene) -> Result<(), Trouble> {
+    in_shares(scene, (60, 600), Wire::Flips).await
+}
+
+/// One question for each place at which its answer is broken.
+async fn in_shares(
+    scene: &mut Scene,
+    (quick, full): (u64, u64),
+    wire: fn(u64) -> Wire,
+) -> Result<(), Trouble> {
     let (round, disk) = (scene.round()?, Disk::new());
     let inside = scene.open(&disk, &proxied(scene), &round).await?;
     scene.control(&round, &inside).await;
-    for step in scene.sample(10_000, 60, 600) {
-        proxy(&inside)?.set(Wire::Flips(step.saturating_sub(1)));
+    may_run_unchecked(scene, &round);
+    for step in scene.sample(10_000, quick, full) {
+        proxy(&inside)?.set(wire(step.saturating_sub(1)));
         let calls = vec![round.one(PAY, Phase::Fault)];
         round.ask(&inside.client, calls, 1).await;
     }
     end(scene, &round, inside, &disk).await
+}
+
+/// What a broken wire looks like to an agent with a lease: no gate.
+pub(super) fn may_run_unchecked(scene: &Scene, round: &Round) {
+    if scene.point == Point::Leased {
+        round.expect_unchecked(1, UNCHECKED);
+    }
 }
 
 /// The agent sends a part of a call and is gone. Nothing but a whole line is a call.
@@ -176,7 +204,7 @@ pub(super) async fn call_truncated(scene: &mut Scene) -> Result<(), Trouble> {
     let line = line_of(&round.one(PAY, Phase::Fault));
     for part in scene.sample(u64::try_from(line.len()).unwrap_or(0).saturating_sub(1), 6, 60) {
         let inside = scene.open(&disk, &scene.setting(), &round).await?;
-        if let Client::Lines(client) = inside.client.as_ref() {
+        if let Some(client) = inside.client.lines() {
             let part = usize::try_from(part).unwrap_or(0);
             client.raw(line.get(..part).unwrap_or_default()).await;
         }

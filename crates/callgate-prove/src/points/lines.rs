@@ -116,7 +116,8 @@ fn understood(message: &Value) -> Answer {
         return Answer::Refused(format!("error {}", error.get("code").unwrap_or(&Value::Null)));
     }
     if message.pointer("/result/isError").and_then(Value::as_bool) != Some(true) {
-        return Answer::Ran;
+        let decision = text(message, "/result/_meta/callgate~1decision");
+        return if decision == Some("UNCHECKED") { Answer::RanUnchecked } else { Answer::Ran };
     }
     let outcome = text(message, "/result/_meta/callgate~1outcome");
     let code = text(message, "/result/_meta/callgate~1code");

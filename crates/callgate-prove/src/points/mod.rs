@@ -10,7 +10,7 @@ use std::fmt;
 pub(crate) use embedded::Embedded;
 pub(crate) use http::{HttpPoint, Manner};
 pub(crate) use lines::LinePoint;
-pub(crate) use remote::Wrapper;
+pub(crate) use remote::{Errand, Wrapper, limited};
 
 use crate::call::Call;
 
@@ -25,11 +25,18 @@ pub enum Point {
     Mcp,
     /// `callgate mcp --gate`: the same in front of the same, with a gate that is another program.
     Remote,
+    /// The same for an agent of a low tier, which may go on for a while without its gate.
+    Leased,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Embedded, Self::Http, Self::Mcp, Self::Remote];
+    pub const ALL: [Self; 5] = [Self::Embedded, Self::Http, Self::Mcp, Self::Remote, Self::Leased];
+
+    /// Whether it is `callgate mcp --gate`.
+    pub(crate) const fn is_wrapper(self) -> bool {
+        matches!(self, Self::Remote | Self::Leased)
+    }
 
     /// Its name in the report.
     #[must_use]
@@ -39,6 +46,7 @@ impl Point {
             Self::Http => "http",
             Self::Mcp => "mcp",
             Self::Remote => "remote",
+            Self::Leased => "leased",
         }
     }
 }
@@ -52,8 +60,10 @@ impl fmt::Display for Point {
 /// What a point said to whoever called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It ran.
+    /// It ran, and somebody decided it.
     Ran,
+    /// It ran, and nobody decided it.
+    RanUnchecked,
     /// It did not run, and this is why.
     Refused(String),
     /// No answer, or one that does not know; what became of it is in the ledger.
@@ -72,6 +82,15 @@ pub(crate) enum Client {
 }
 
 impl Client {
+    /// The two streams of a point that speaks MCP.
+    pub(crate) fn lines(&self) -> Option<&LinePoint> {
+        match self {
+            Self::Lines(point) => Some(point),
+            Self::Remote(wrapper) => Some(&wrapper.point),
+            Self::None | Self::Embedded(_) | Self::Http(_) => None,
+        }
+    }
+
     pub(crate) async fn call(&self, call: &Call) -> Answer {
         match self {
             Self::None => Answer::Silent("no gate".to_owned()),

@@ -73,7 +73,7 @@ fn list(cases: &[Case], format: Format) -> Outcome {
         let (name, group, about) = (fault.as_str(), fault.group(), fault.about());
         match format {
             Format::Human => {
-                output::line(&format!("{name:<17}  {group:<7}  {:<18}  {about}", points.join(" ")))?;
+                output::line(&format!("{name:<18}  {group:<7}  {:<18}  {about}", points.join(" ")))?;
             }
             Format::Json => {
                 output::json_line(&json!({"fault": name, "group": group, "points": points, "about": about}))?;
