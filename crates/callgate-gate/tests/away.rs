@@ -424,3 +424,65 @@ async fn a_stop_after_the_lease_holds_as_soon_as_the_gate_is_heard() {
     link.reach(None);
     assert!(ask(&point, &request("read", 3)).await.unwrap_err().contains("stopped"));
 }
+
+/// A journal that says less than it did makes no room for more.
+#[tokio::test]
+async fn nothing_runs_on_a_journal_that_is_damaged_or_gone_before_the_log_tells_of_it() {
+    for gone in [false, true] {
+        let clock = Arc::new(ManualClock::new(START_MS));
+        let here = gate(&SimFs::new(1), &clock).await;
+        let (link, folder) = (Link::new(&here), SimFs::new(2));
+        let point = away(&here, &link, &clock, Some(&folder));
+        point.begin().await;
+        link.reach(None);
+        assert!(ask(&point, &request("read", 1)).await.is_ok());
+        drop(point);
+        let name = folder.files().into_iter().find(|name| name.ends_with(".jsonl")).unwrap();
+        if gone {
+            folder.lose(&name);
+        } else {
+            folder.edit(&name, |bytes| bytes[100] ^= 1).unwrap();
+        }
+        // However often it looks, and is started again.
+        for n in 10..14 {
+            let point = away(&here, &link, &clock, Some(&folder));
+            let refused = ask(&point, &request("read", n)).await.unwrap_err();
+            assert!(refused.contains("damaged or gone"), "{gone}: {refused}");
+            point.tend().await;
+            assert!(ask(&point, &request("read", n + 10)).await.is_err(), "{gone}");
+            assert!(point.health().fails_closed.unwrap().contains("damaged or gone"));
+        }
+        let point = away(&here, &link, &clock, Some(&folder));
+        link.reach(Some(&here));
+        point.tend().await;
+        assert_eq!(unchecked(&here), (Vec::new(), 1), "{gone}");
+        let all = (0..here.size()).map(|n| here.receipt(n, &Credential::Local).unwrap().statement);
+        let told = all.filter(|it| it["predicate"]["details"]["damaged_bytes"].is_string());
+        assert_eq!(told.count(), 1, "{gone}");
+        point.tend().await;
+        link.reach(None);
+        assert!(ask(&point, &request("read", 30)).await.is_ok(), "under a new lease");
+    }
+}
+
+#[tokio::test]
+async fn what_ran_is_handed_in_though_its_journal_vanished_under_the_point() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let here = gate(&SimFs::new(1), &clock).await;
+    let (link, folder) = (Link::new(&here), SimFs::new(2));
+    let point = away(&here, &link, &clock, Some(&folder));
+    point.begin().await;
+    link.reach(None);
+    let any = AnyGate::from(Arc::clone(&point));
+    for n in 0..2 {
+        let ground = ask(&point, &request("read", n)).await.unwrap().permit.unwrap().ground();
+        let report = OutcomeReport::new(ground.number(), OutcomeStatus::Succeeded);
+        any.report(ground, report, &Credential::Local).await.unwrap();
+        let name = folder.files().into_iter().find(|name| name.ends_with(".jsonl"));
+        name.into_iter().for_each(|name| folder.lose(&name));
+    }
+    link.reach(Some(&here));
+    point.tend().await;
+    assert_eq!(unchecked(&here), (vec![0, 1], 1));
+    assert_eq!(point.health().backlog, 0);
+}

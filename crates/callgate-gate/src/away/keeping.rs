@@ -160,7 +160,8 @@ impl Away {
         self.saw(Ok(None));
         match (reply.fail_mode, reply.receipt, reply.proof) {
             (FailWord::Open, Some(receipt), Some(proof)) => {
-                let kept = KeptLease { nonce, proof, receipt: receipt.get().to_owned() };
+                let kept =
+                    KeptLease { journals: Vec::new(), nonce, proof, receipt: receipt.get().to_owned() };
                 stopgap.grant(&kept, &self.pinned, asked_at_ms)
             }
             // Whoever says so: to fail closed is always safe.

@@ -19,6 +19,9 @@ const SKEW_MS: i64 = 5 * 60 * 1000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeptLease {
+    /// The journals of what ran and was not handed in; one that is not in the folder is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) journals: Vec<String>,
     pub(super) nonce: String,
     pub(super) proof: String,
     pub(super) receipt: String,

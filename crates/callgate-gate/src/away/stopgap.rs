@@ -4,6 +4,7 @@
 //! verified lease says. A folder that cannot be read or written, or that another program has, is closed.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use callgate_core::request::Request;
@@ -25,6 +26,8 @@ const LOCK: &str = "lock";
 const OPEN: (&str, &str) = ("open-", ".jsonl");
 /// One that is handed in, and never written to again.
 const CLOSING: (&str, &str) = ("closing-", ".jsonl");
+/// What stands in place of a journal that is gone: nothing that can be read, a sector long.
+const GONE: [u8; 512] = [b' '; 512];
 /// How long a permit of a record is good, in milliseconds.
 const PERMIT_MS: i64 = 10_000;
 
@@ -63,12 +66,28 @@ pub struct Stopgap {
 #[derive(Debug, Default)]
 struct Held {
     lease: Option<Lease>,
+    /// The same as it is kept.
+    kept: Option<KeptLease>,
     /// Why there is no lease.
     closed: Option<String>,
     open: Option<Book>,
     closing: Vec<Book>,
     /// Actions that ran unchecked since the program began.
     ran: u64,
+}
+
+impl Held {
+    /// The journals that say what ran.
+    fn journals(&self) -> Vec<String> {
+        self.closing.iter().chain(&self.open).map(|book| book.id.clone()).collect()
+    }
+
+    /// Why nothing may run while what ran before is not known.
+    fn damaged(&self) -> Option<String> {
+        let damaged = self.closing.iter().chain(&self.open).any(|book| book.damaged_bytes > 0);
+        damaged
+            .then(|| "a journal is damaged or gone, and the gate does not have what is left of it".to_owned())
+    }
 }
 
 /// What people want to know of it.
@@ -98,10 +117,16 @@ impl Stopgap {
             LockError::Io(error) => StopgapError::Io(error),
         })?;
         let mut held = Held::default();
-        match kept(fs.as_ref()).map(|kept| kept.map(|kept| Lease::verify(&kept, pinned, &claim, None))) {
+        match kept(fs.as_ref()) {
             Ok(None) => {}
-            Ok(Some(Ok(lease))) => held.lease = Some(lease),
-            Ok(Some(Err(problem))) | Err(problem) => held.closed = Some(format!("the kept lease: {problem}")),
+            Ok(Some(kept)) => {
+                mark_gone(fs.as_ref(), &kept.journals)?;
+                match Lease::verify(&kept, pinned, &claim, None) {
+                    Ok(lease) => (held.lease, held.kept) = (Some(lease), Some(kept)),
+                    Err(problem) => held.closed = Some(format!("the kept lease: {problem}")),
+                }
+            }
+            Err(problem) => held.closed = Some(format!("the kept lease: {problem}")),
         }
         for name in fs.list("")? {
             if let Some(id) = named(&name, CLOSING) {
@@ -135,6 +160,9 @@ impl Stopgap {
             return Err("the lease of the gate is over".to_owned());
         }
         let constraints = lease.covers(request)?;
+        if let Some(why) = held.damaged() {
+            return Err(why);
+        }
         let text = request.canonical();
         if text.len() > MAX_BYTES {
             return Err(format!(
@@ -152,12 +180,26 @@ impl Stopgap {
             let path = format!("{}{fresh_id}{}", OPEN.0, OPEN.1);
             let journal = Journal::create(self.fs.as_ref(), &path, fresh_id).map_err(|e| e.to_string())?;
             held.open = Some(Book::new(fresh_id.to_owned(), journal));
+            self.named(&mut held)?;
         }
         let book = held.open.as_mut().ok_or("there is no journal")?;
         let line = book.ran(now_ms, lease.index, text).map_err(|e| e.to_string())?;
         held.ran = held.ran.saturating_add(1);
         let until = now_ms.saturating_add(PERMIT_MS);
         Ok(Permit::new(Ground::Unchecked(line), request.action_digest(), constraints, until))
+    }
+
+    /// Writes beside the lease which journals there are. What cannot be missed is not begun.
+    fn named(&self, held: &mut Held) -> Result<(), String> {
+        let journals = held.journals();
+        let Some(kept) = &mut held.kept else { return Ok(()) };
+        kept.journals = journals;
+        let text = serde_json::to_vec(kept).map_err(|e| e.to_string())?;
+        let written = replace(self.fs.as_ref(), LEASE, &text);
+        written.map_err(|e| {
+            held.open = None;
+            format!("the journal cannot be named beside the lease: {e}")
+        })
     }
 
     /// Writes how an action ended that ran unchecked.
@@ -182,10 +224,11 @@ impl Stopgap {
         asked_at_ms: i64,
     ) -> Result<(), String> {
         let lease = Lease::verify(kept, pinned, &self.claim, Some(asked_at_ms))?;
-        let text = serde_json::to_vec(kept).map_err(|e| e.to_string())?;
         let mut held = self.held.lock();
+        let kept = KeptLease { journals: held.journals(), ..kept.clone() };
+        let text = serde_json::to_vec(&kept).map_err(|e| e.to_string())?;
         replace(self.fs.as_ref(), LEASE, &text).map_err(|e| format!("the lease cannot be kept: {e}"))?;
-        (held.lease, held.closed) = (Some(lease), None);
+        (held.lease, held.kept, held.closed) = (Some(lease), Some(kept), None);
         Ok(())
     }
 
@@ -195,7 +238,7 @@ impl Stopgap {
     /// It is given up here, and a restart would find it again: it still ends by itself.
     pub(super) fn forgo(&self, why: &str) -> Result<(), String> {
         let mut held = self.held.lock();
-        held.lease = None;
+        (held.lease, held.kept) = (None, None);
         held.closed = Some(why.to_owned());
         self.unkept()
     }
@@ -229,11 +272,14 @@ impl Stopgap {
             let Some(book) = held.open.take_if(|book| !book.is_running()) else { return Ok(None) };
             let (from, to) = (path(&book.id, OPEN), path(&book.id, CLOSING));
             let renamed = self.fs.rename(&from, &to).and_then(|()| self.fs.sync_dir(""));
-            if let Err(error) = renamed {
-                held.open = Some(book);
-                return Err(format!("the journal cannot be handed in: {error}"));
+            match renamed {
+                // Gone behind this program's back, which knows what it wrote.
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    held.open = Some(book);
+                    return Err(format!("the journal cannot be handed in: {error}"));
+                }
+                _ => held.closing.push(book),
             }
-            held.closing.push(book);
         }
         Ok(held.closing.first().map(|book| book.id.clone()))
     }
@@ -254,8 +300,12 @@ impl Stopgap {
     pub(super) fn handed_in(&self, id: &str) -> Result<(), String> {
         self.forgo("what ran unchecked was handed in; the next lease is not there yet")?;
         let mut held = self.held.lock();
-        let removed = self.fs.remove(&path(id, CLOSING)).and_then(|()| self.fs.sync_dir(""));
-        removed.map_err(|e| format!("the journal that was handed in cannot be removed: {e}"))?;
+        match self.fs.remove(&path(id, CLOSING)).and_then(|()| self.fs.sync_dir("")) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(format!("the journal that was handed in cannot be removed: {e}"));
+            }
+            _ => {}
+        }
         held.closing.retain(|book| book.id != id);
         Ok(())
     }
@@ -269,7 +319,9 @@ impl Stopgap {
         Told {
             tier: lease.map(|lease| lease.tier.as_str()),
             lease_until_ms: lease.map(|lease| lease.until_ms),
-            closed: stopped.or_else(|| held.closed.clone().filter(|_| lease.is_none())),
+            closed: stopped
+                .or_else(|| held.damaged())
+                .or_else(|| held.closed.clone().filter(|_| lease.is_none())),
             ran: held.ran,
             backlog: u64::try_from(backlog).unwrap_or(u64::MAX),
         }
@@ -287,6 +339,22 @@ fn named<'a>(name: &'a str, (before, after): (&str, &str)) -> Option<&'a str> {
 fn book(fs: &dyn Fs, name: &str, id: &str) -> Result<Book, StopgapError> {
     let (journal, found) = Journal::open(fs, name, id)?;
     Ok(Book::read(id.to_owned(), journal, found))
+}
+
+/// Puts something that says nothing in place of each journal that is gone, so that it is handed in as damaged.
+fn mark_gone(fs: &dyn Fs, journals: &[String]) -> Result<(), StopgapError> {
+    let there = fs.list("")?;
+    for id in journals {
+        let (open, closing) = (path(id, OPEN), path(id, CLOSING));
+        if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if !there.contains(&open) && !there.contains(&closing) {
+                replace(fs, &closing, &GONE)?;
+            }
+        } else {
+            return Err(std::io::Error::from(ErrorKind::InvalidData).into());
+        }
+    }
+    Ok(())
 }
 
 fn kept(fs: &dyn Fs) -> Result<Option<KeptLease>, String> {

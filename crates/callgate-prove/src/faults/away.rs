@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::wire::{end, may_run_unchecked, proxied, proxy};
 use crate::call::{PAY, Phase, UNCHECKED, WIPE};
 use crate::disk::Disk;
-use crate::points::{Client, Point};
+use crate::points::{Client, Leaseholder, Point, Slip};
 use crate::scene::Scene;
 use crate::trouble::Trouble;
 use crate::wire::Wire;
@@ -92,5 +92,24 @@ async fn unanswered(scene: &mut Scene, wire: Wire, count: u64) -> Result<(), Tro
     let mut calls: Vec<_> = (0..count).map(|_| round.one(PAY, Phase::Fault)).collect();
     calls.push(round.one(WIPE, Phase::Fault));
     round.ask(&inside.client, calls, 1).await;
+    end(scene, &round, inside, &disk).await
+}
+
+/// A point of the suite's own that was given a lease, while nobody answers; it may slip.
+pub(crate) async fn slips(scene: &mut Scene, slip: Slip) -> Result<(), Trouble> {
+    let (round, disk) = (scene.round()?, Disk::new());
+    let inside = scene.open(&disk, &proxied(scene), &round).await?;
+    scene.control(&round, &inside).await;
+    let mut point = Leaseholder::leased(proxy(&inside)?.address(), round.ledger()?, slip).await?;
+    proxy(&inside)?.set(Wire::CutBefore);
+    for _ in 0..UNCHECKED.saturating_add(2) {
+        let call = round.one(PAY, Phase::Fault);
+        round.note(&call, &point.call(&call).await);
+    }
+    round.expect_unchecked(1, UNCHECKED);
+    round.feel(proxy(&inside)?.felt());
+    proxy(&inside)?.set(Wire::Passes);
+    point.hand_in().await?;
+    drop(point);
     end(scene, &round, inside, &disk).await
 }

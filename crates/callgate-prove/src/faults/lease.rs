@@ -90,25 +90,25 @@ async fn another(scene: &Scene) -> Result<Value, Trouble> {
 }
 
 fn forgeries(lease: &Value, allow: &[u8], another: &Value) -> Vec<Forgery> {
-    let with = |change: &dyn Fn(&mut Value)| {
+    let receipt = lease.get("receipt").and_then(Value::as_str).unwrap_or_default();
+    let with = |name: &str, value: String| {
         let mut lease = lease.clone();
-        change(&mut lease);
+        if let Some(members) = lease.as_object_mut() {
+            members.insert(name.to_owned(), value.into());
+        }
         lease
     };
     // A signed payload is one long word; another letter in the middle of it is another lease.
-    let altered = with(&|lease| {
-        let text = lease["receipt"].as_str().unwrap_or_default();
-        let at = text.len().checked_div(3).unwrap_or(0);
-        let letter = |(n, c): (usize, char)| if n == at { if c == 'A' { 'B' } else { 'A' } } else { c };
-        lease["receipt"] = text.chars().enumerate().map(letter).collect::<String>().into();
-    });
-    let unsigned = with(&|lease| {
-        let text = lease["receipt"].as_str().unwrap_or_default();
-        let mut receipt: Value = serde_json::from_str(text).unwrap_or_default();
-        receipt["signatures"][0]["sig"] = json!("A".repeat(86) + "==");
-        lease["receipt"] = receipt.to_string().into();
-    });
-    let other_nonce = with(&|lease| lease["nonce"] = json!("0".repeat(32)));
+    let at = receipt.len().checked_div(3).unwrap_or(0);
+    let other = |c| if c == 'A' { 'B' } else { 'A' };
+    let letter = |(n, c): (usize, char)| if n == at { other(c) } else { c };
+    let altered = with("receipt", receipt.chars().enumerate().map(letter).collect());
+    let mut unsigned: Value = serde_json::from_str(receipt).unwrap_or_default();
+    if let Some(signature) = unsigned.pointer_mut("/signatures/0/sig") {
+        *signature = json!("A".repeat(86) + "==");
+    }
+    let unsigned = with("receipt", unsigned.to_string());
+    let other_nonce = with("nonce", "0".repeat(32));
     let mut own: Vec<Value> = vec![altered, unsigned, other_nonce, another.clone(), json!({}), json!([])];
     own.extend(no_lease(allow));
     let own = own.into_iter().map(|lease| Forgery { agent: LEASED, server: SERVER, lease });

@@ -13,6 +13,7 @@ mod race;
 mod stage;
 mod wire;
 
+pub(crate) use away::slips;
 pub(crate) use disk::lies as lying_disk;
 
 use std::fmt;

@@ -30,6 +30,9 @@ use crate::trouble::Trouble;
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
+/// Where decisions are asked for.
+const DECIDE: &str = "/api/v1/decide";
+
 /// How a point goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -92,7 +95,8 @@ impl HttpPoint {
         if self.manner == Manner::ActsFirst {
             return self.act_first(call, &request).await;
         }
-        let asked = tokio::time::timeout(self.patience, ask(self.address, &request.canonical())).await;
+        let asked =
+            tokio::time::timeout(self.patience, ask(self.address, DECIDE, &request.canonical())).await;
         let (status, body) = match asked {
             Ok(Ok(answer)) => answer,
             Ok(Err(why)) => return self.unanswered(call, why),
@@ -110,7 +114,8 @@ impl HttpPoint {
 
     async fn act_first(&self, call: &Call, request: &Request) -> Answer {
         let acted = self.act(call);
-        let _late = tokio::time::timeout(self.patience, ask(self.address, &request.canonical())).await;
+        let body = request.canonical();
+        let _late = tokio::time::timeout(self.patience, ask(self.address, DECIDE, &body)).await;
         acted
     }
 
@@ -187,14 +192,14 @@ fn believes(status: u16, body: &[u8]) -> Result<(), String> {
 }
 
 /// One request on a connection of its own: the status and the whole body.
-async fn ask(address: SocketAddr, body: &str) -> Result<(u16, Vec<u8>), String> {
+pub(super) async fn ask(address: SocketAddr, path: &str, body: &str) -> Result<(u16, Vec<u8>), String> {
     let short = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "no gate".to_owned(),
         _ => "the connection was cut".to_owned(),
     };
     let mut stream = TcpStream::connect(address).await.map_err(short)?;
     let head = format!(
-        "POST /api/v1/decide HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n",
         body.len()
     );

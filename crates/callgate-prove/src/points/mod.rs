@@ -2,6 +2,7 @@
 
 mod embedded;
 mod http;
+mod leaseholder;
 mod lines;
 mod remote;
 
@@ -9,6 +10,7 @@ use std::fmt;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use http::{HttpPoint, Manner};
+pub(crate) use leaseholder::{Leaseholder, Slip};
 pub(crate) use lines::LinePoint;
 pub(crate) use remote::{Errand, Wrapper, limited};
 

@@ -31,10 +31,15 @@ fn nothing_runs_that_no_receipt_allowed() {
     let rows = report["rows"].as_array().unwrap();
     let found: BTreeSet<String> = rows.iter().map(|row| named(&row["fault"], &row["point"])).collect();
     assert_eq!(found, wanted);
-    assert!(wanted.len() > 60, "{}", wanted.len());
+    assert!(wanted.len() > 130, "{}", wanted.len());
     assert_eq!(report["proven"], true);
     for row in rows {
-        assert!(row["effects"].as_u64() <= row["receipts"].as_u64(), "{row}");
+        let count = |name: &str| row[name].as_u64().unwrap();
+        let backed = count("receipts") + count("unchecked") + count("unrecorded");
+        assert!(count("effects") <= backed, "{row}");
+        // Only an agent of a low tier goes on without its gate, and only where a journal is destroyed is a record gone.
+        assert!(count("unchecked") == 0 || row["point"] == "leased", "{row}");
+        assert!(count("unrecorded") == 0 || row["group"] == "lease", "{row}");
         assert!(
             row["effects"].as_u64() > Some(0),
             "a suite in which nothing ever runs proves nothing: {row}"
@@ -47,7 +52,7 @@ fn nothing_runs_that_no_receipt_allowed() {
 fn the_suite_catches_what_is_wrong_on_purpose() {
     let found = played(&["--self-test"]);
     let found = found.as_array().unwrap();
-    assert!(found.len() >= 7 && found.iter().all(|one| one["caught"] == true), "{found:?}");
+    assert!(found.len() >= 11 && found.iter().all(|one| one["caught"] == true), "{found:?}");
 }
 
 #[test]
