@@ -13,6 +13,7 @@ use callgate_gate::{
     GateOptions, Ground, OutcomeReport, OutcomeStatus, Question, StopRequest, Stopgap,
 };
 use callgate_store::OsRandom;
+use callgate_store::journal::Journal;
 use callgate_store::sim::{Faults, SimFs};
 use serde_json::{Value, json};
 
@@ -485,4 +486,22 @@ async fn what_ran_is_handed_in_though_its_journal_vanished_under_the_point() {
     point.tend().await;
     assert_eq!(unchecked(&here), (vec![0, 1], 1));
     assert_eq!(point.health().backlog, 0);
+}
+
+/// Of two that are there, both are handed in, and nothing of them is left.
+#[tokio::test]
+async fn a_second_journal_that_was_open_is_handed_in_and_removed() {
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let here = gate(&SimFs::new(1), &clock).await;
+    let (link, folder) = (Link::new(&here), SimFs::new(2));
+    for name in ["open-aa.jsonl", "open-bb.jsonl"] {
+        drop(Journal::create(&folder, name, &name[5..7]).unwrap());
+    }
+    let point = away(&here, &link, &clock, Some(&folder));
+    for _ in 0..3 {
+        point.tend().await;
+    }
+    let left: Vec<String> = folder.files().into_iter().filter(|name| name.ends_with(".jsonl")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(unchecked(&here), (Vec::new(), 2));
 }

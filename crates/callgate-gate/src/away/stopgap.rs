@@ -133,8 +133,9 @@ impl Stopgap {
                 held.closing.push(book(fs.as_ref(), &name, id)?);
             } else if let Some(id) = named(&name, OPEN) {
                 let book = book(fs.as_ref(), &name, id)?;
-                // More than one is no work of this program; none of them is written to any more.
+                // More than one can be written to by nobody; a failed write may leave one that is empty.
                 if let Some(other) = held.open.replace(book) {
+                    fs.rename(&path(&other.id, OPEN), &path(&other.id, CLOSING))?;
                     held.closing.push(other);
                 }
             }
@@ -197,8 +198,10 @@ impl Stopgap {
         let text = serde_json::to_vec(kept).map_err(|e| e.to_string())?;
         let written = replace(self.fs.as_ref(), LEASE, &text);
         written.map_err(|e| {
-            held.open = None;
-            format!("the journal cannot be named beside the lease: {e}")
+            // It is empty, and nobody misses it.
+            let empty = held.open.take().map(|book| self.fs.remove(&path(&book.id, OPEN)));
+            let left = if matches!(empty, Some(Err(_))) { "; it stays there, empty" } else { "" };
+            format!("the journal cannot be named beside the lease: {e}{left}")
         })
     }
 

@@ -90,7 +90,9 @@ async fn unanswered(scene: &mut Scene, wire: Wire, count: u64) -> Result<(), Tro
     may_run_unchecked(scene, &round);
     proxy(&inside)?.set(wire);
     let mut calls: Vec<_> = (0..count).map(|_| round.one(PAY, Phase::Fault)).collect();
-    calls.push(round.one(WIPE, Phase::Fault));
+    if count > 1 {
+        calls.push(round.one(WIPE, Phase::Fault));
+    }
     round.ask(&inside.client, calls, 1).await;
     end(scene, &round, inside, &disk).await
 }

@@ -101,10 +101,12 @@ impl Damage {
 }
 
 pub(super) async fn damaged(scene: &mut Scene) -> Result<(), Trouble> {
-    let shares: Vec<u64> = scene.sample(9_990, 3, 24).into_iter().map(|at| at.saturating_sub(1)).collect();
+    let shares: Vec<u64> = scene.sample(9_990, 2, 24).into_iter().map(|at| at.saturating_sub(1)).collect();
     let flips = shares.iter().map(|share| Damage::Flipped(*share));
-    let tears = [Damage::Torn(9_950), Damage::Torn(4_990), Damage::Torn(5), Damage::Longer];
-    for damage in flips.chain(tears) {
+    let tears = [Damage::Torn(9_950), Damage::Torn(5), Damage::Torn(4_990), Damage::Longer];
+    // The last two show as much where there is little time.
+    let skipped = usize::try_from(scene.pick(2, 0)).unwrap_or(0);
+    for damage in flips.chain(tears.into_iter().skip(skipped)) {
         struck(scene, damage).await?;
     }
     Ok(())
@@ -220,7 +222,7 @@ fn closing(path: &Path) -> PathBuf {
 
 /// At moments of a stream that nobody decides: between record and action, after the action, before its outcome.
 pub(super) async fn point_killed(scene: &mut Scene) -> Result<(), Trouble> {
-    let rounds = scene.pick(4, 24);
+    let rounds = scene.pick(3, 24);
     for step in 0..rounds {
         let mut stage = Stage::set(scene).await?;
         stage.away()?;

@@ -63,12 +63,11 @@ impl Stage {
 
     /// Makes so many calls, one after the other, of which exactly the first `may` must run.
     pub(super) async fn run(&self, count: u64, may: u64) {
-        let calls = self.calls(count);
-        for (call, place) in calls.iter().zip(0u64..) {
+        for (call, place) in self.calls(count).into_iter().zip(0u64..) {
             let times = u64::from(place < may);
             self.round.limit(call.n, times, times);
+            self.round.ask(&self.inside.client, vec![call], 1).await;
         }
-        self.round.ask(&self.inside.client, calls, 1).await;
     }
 
     /// Kills the point and starts it again.
