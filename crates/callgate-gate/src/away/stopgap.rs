@@ -181,8 +181,8 @@ impl Stopgap {
             let path = format!("{}{fresh_id}{}", OPEN.0, OPEN.1);
             let journal = Journal::create(self.fs.as_ref(), &path, fresh_id).map_err(|e| e.to_string())?;
             held.open = Some(Book::new(fresh_id.to_owned(), journal));
-            self.named(&mut held)?;
         }
+        self.name(&mut held)?;
         let book = held.open.as_mut().ok_or("there is no journal")?;
         let line = book.ran(now_ms, lease.index, text).map_err(|e| e.to_string())?;
         held.ran = held.ran.saturating_add(1);
@@ -190,19 +190,17 @@ impl Stopgap {
         Ok(Permit::new(Ground::Unchecked(line), request.action_digest(), constraints, until))
     }
 
-    /// Writes beside the lease which journals there are. What cannot be missed is not begun.
-    fn named(&self, held: &mut Held) -> Result<(), String> {
+    /// Writes beside the lease which journals there are, unless that is written: what is not missed when it is gone is
+    /// not begun.
+    fn name(&self, held: &mut Held) -> Result<(), String> {
         let journals = held.journals();
-        let Some(kept) = &mut held.kept else { return Ok(()) };
-        kept.journals = journals;
-        let text = serde_json::to_vec(kept).map_err(|e| e.to_string())?;
+        let Some(kept) = held.kept.as_ref().filter(|kept| kept.journals != journals) else { return Ok(()) };
+        let kept = KeptLease { journals, ..kept.clone() };
+        let text = serde_json::to_vec(&kept).map_err(|e| e.to_string())?;
         let written = replace(self.fs.as_ref(), LEASE, &text);
-        written.map_err(|e| {
-            // It is empty, and nobody misses it.
-            let empty = held.open.take().map(|book| self.fs.remove(&path(&book.id, OPEN)));
-            let left = if matches!(empty, Some(Err(_))) { "; it stays there, empty" } else { "" };
-            format!("the journal cannot be named beside the lease: {e}{left}")
-        })
+        written.map_err(|e| format!("the journal cannot be named beside the lease: {e}"))?;
+        held.kept = Some(kept);
+        Ok(())
     }
 
     /// Writes how an action ended that ran unchecked.
