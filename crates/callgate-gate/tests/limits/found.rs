@@ -8,10 +8,10 @@ use callgate_store::{Keyring, OsRandom};
 
 use crate::call::Call;
 use crate::common::{NOW, World, flips_nothing_of_its_own};
-use crate::journal::{LOW, backlog, low};
-use crate::kit::{call, open, policy, replays};
+use crate::journal::{LOW, asked, backlog, low};
+use crate::kit::{call, open, policy, replays, with};
 use crate::leases::Record;
-use crate::numbers::NUMBERS;
+use crate::numbers::{NUMBERS, SETTINGS};
 
 fn ran(tool: &'static str) -> Record {
     let call = Call { agent: LOW, tool, cents: None, chained: false, session: 1, nonce: None };
@@ -50,7 +50,9 @@ async fn told(gate: &Arc<Gate>, kind: Kind) -> u64 {
 #[tokio::test]
 async fn a_breaker_that_a_hand_in_opens_is_told_of() {
     let world = World::new(552);
-    let gate = open(&world, Some(&policy(MANY)), 100_000).await;
+    let bundle = with(MANY, &[("callgate.yaml", SETTINGS)]);
+    let gate = open(&world, Some(&bundle), 100_000).await;
+    assert!(gate.lease(asked(), &low()).await.expect("an answer").receipt_index.is_some());
     gate.reconcile(backlog(1, 0, &[ran("get"), ran("get")], false), &low()).await.expect("taken in");
     told(&gate, Kind::BreakerOpened).await;
 }

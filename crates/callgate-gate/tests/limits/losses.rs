@@ -143,6 +143,7 @@ async fn stops(heard: &Heard, found: &Logged, gate: &Gate, when: &str) {
 
 /// Everything that is handed in again is there once.
 async fn once(heard: &Heard, gate: &Gate, when: &str) {
+    gate.lease(asked(), &low()).await.expect("an answer");
     for _ in 0..2 {
         let again = gate.reconcile(backlog(1, 0, &records(), true), &low()).await.expect("taken in");
         assert!(again.closed && again.receipts.starts_with(&heard.receipts), "{when}");

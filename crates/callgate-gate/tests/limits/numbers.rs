@@ -34,7 +34,7 @@ version: v1
 rules:
   - {id: timed, match: {tools: [files.pay, files.get]}, decision: allow_with_constraints, constraints: {max_runtime_sec: 120}}
 "#;
-const SETTINGS: &str = r#"
+pub(crate) const SETTINGS: &str = r#"
 version: v1
 tiers: {low: [bot-2]}
 fail_open: {tiers: [low], max_actions: 3, window: 599500ms, tools: [files.get, files.pay, files.drop], lease: 1h}
