@@ -298,7 +298,12 @@ impl Reference {
         }
         let running = &self.running[&receipt];
         let timed = matches!(running.call.tool, "pay" | "get");
-        let over = |(limit, key, most): &(&'static str, String, i64)| self.sum(limit, key, now) > *most;
+        // By all that counts now, or by what it has spent alone, whenever that counts.
+        let alone = |ran: &Ran, most: i64| ran.receipt == receipt && ran.counts > most;
+        let over = |(limit, key, most): &(&'static str, String, i64)| {
+            let mut ran = self.ran.get(&(*limit, key.clone())).into_iter().flatten();
+            self.sum(limit, key, now) > *most || ran.any(|ran| alone(ran, *most))
+        };
         let halt = if self.is_stopped(&running.call) {
             Some("AGENT_KILLED")
         } else if self.breakers.stop(&running.call, receipt, &running.probes) {
