@@ -128,7 +128,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
         specificity: Specificity::default(),
         error: None,
     }));
-    let mut limited = limit::judge(snapshot.charges(&request), &request, facts.limits.as_ref(), facts.now_ms);
+    let mut limited = limit::judge(snapshot, &request, facts.limits.as_ref(), facts.now_ms);
     let (restricting, near) = (limited.verdicts.clone(), limited.constraints.clone());
     let said = Said { denials, verdicts, judged, limited: restricting, near };
     let answer = monitor::answer(said, &request, facts, &snapshot.defaults);

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::name::fold;
 use crate::request::Request;
 use crate::rule::{Rule, Specificity, Verdict};
+use crate::snapshot::Snapshot;
 
 /// What a decision asks of one meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,21 +133,22 @@ pub(crate) struct Limited {
     blind: Option<Digest>,
 }
 
-/// What `charges` and the breakers that are open make of the request.
+/// What the limits of `snapshot` and the breakers that are open make of the request.
 pub(crate) fn judge(
-    charges: Vec<Charge>,
+    snapshot: &Snapshot,
     request: &Request,
     facts: Option<&LimitFacts>,
     now_ms: i64,
 ) -> Limited {
     let nothing = LimitFacts::default();
     let facts = facts.unwrap_or(&nothing);
+    let charges = snapshot.charges(request);
     let mut limited = Limited { epoch: facts.epoch, blind: facts.blind, ..Limited::default() };
     for breaker in &facts.breakers {
         if breaker.probe {
             limited.probes.push(breaker.meter.clone());
         } else {
-            limited.verdicts.push(opened(breaker));
+            limited.verdicts.push(opened(breaker, snapshot));
         }
     }
     for charge in &charges {
@@ -193,11 +195,14 @@ fn unknown(limit: &Limit, problem: &str) -> Verdict {
 }
 
 /// The breaker speaks by what the log says of it, whatever the snapshot in force says today.
-fn opened(breaker: &OpenBreaker) -> Verdict {
+fn opened(breaker: &OpenBreaker, snapshot: &Snapshot) -> Verdict {
+    let written = snapshot.limits().into_iter().find(|limit| *limit.id == *breaker.id);
+    // A snapshot that has it no longer has no place for it.
+    let nowhere = || Source { file: "limits".into(), line: 0, column: 0 };
     let rule = Rule {
         id: breaker.id.as_str().into(),
         module: "breaker",
-        source: Source { file: "limits".into(), line: 1, column: 1 },
+        source: written.map_or_else(nowhere, |limit| limit.source.clone()),
         effect: Decision::Deny,
         mode: if breaker.monitor { Mode::Monitor } else { Mode::Enforce },
         priority: 0,
