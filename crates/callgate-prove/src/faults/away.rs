@@ -8,15 +8,13 @@ use rustix::process::Signal;
 use super::wire::{end, may_run_unchecked, proxied, proxy};
 use crate::call::{PAY, Phase, UNCHECKED, WIPE};
 use crate::disk::Disk;
-use crate::points::{Client, Leaseholder, Point, Slip};
+use crate::points::{Client, Leaseholder, Slip};
 use crate::scene::Scene;
 use crate::trouble::Trouble;
 use crate::wire::Wire;
 
-/// Longer than a wrapper waits that has no lease.
+/// Longer than a wrapper waits, with a lease or without.
 const LATE: Duration = Duration::from_millis(5_600);
-/// Longer than a lease lets one wait.
-const LATE_LEASED: Duration = Duration::from_millis(2_600);
 /// How long a gate that goes on may take to be itself again.
 const WAKING: Duration = Duration::from_millis(400);
 
@@ -60,7 +58,7 @@ pub(super) async fn stopped(scene: &mut Scene) -> Result<(), Trouble> {
     let key = gate.key;
     scene.control_calls(&round, &gate.client).await;
     gate.signal(Signal::STOP)?;
-    let calls = (0..scene.pick(2, UNCHECKED.saturating_add(2))).map(|_| round.one(PAY, Phase::Fault));
+    let calls = (0..scene.pick(1, UNCHECKED)).map(|_| round.one(PAY, Phase::Fault));
     let count = round.ask(&gate.client, calls.collect(), 1).await;
     // Whatever ran, no gate said so.
     round.expect_unchecked(count.max(1), count);
@@ -73,8 +71,7 @@ pub(super) async fn stopped(scene: &mut Scene) -> Result<(), Trouble> {
 }
 
 pub(super) async fn late(scene: &mut Scene) -> Result<(), Trouble> {
-    let span = if scene.point == Point::Leased { LATE_LEASED } else { LATE };
-    unanswered(scene, Wire::Delays(span), scene.pick(1, 3)).await
+    unanswered(scene, Wire::Delays(LATE), scene.pick(1, 3)).await
 }
 
 pub(super) async fn never(scene: &mut Scene) -> Result<(), Trouble> {
