@@ -20,7 +20,7 @@ use crate::request::Request;
 use crate::rule::{Rule, Specificity, Step, Verdict};
 use crate::settle::Settled;
 use crate::snapshot::Snapshot;
-use crate::state::unchecked::UncheckedDelta;
+use crate::state::unchecked::{Exceeded, UncheckedDelta};
 use crate::state::{DecisionDelta, NonceUse, Running, SessionKey};
 
 /// What was asked: a request, or bytes that are none.
@@ -140,8 +140,7 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
     let resolved = answer.permits();
     let (mut settled, observations) = observe(snapshot, &request, facts, answer);
     settled.reasons.extend(limited.warnings.iter().cloned());
-    let codes: Vec<Code> = settled.reasons.iter().filter_map(|reason| reason.code).collect();
-    let charged = limited.after(&request, settled.decision, &codes);
+    let charged = limited.after(&request, settled.decision, &codes(&settled));
     // What cannot be remembered is denied after all, and no grant is spent on it.
     let approval = approval.filter(|_| settled.decision.permits() == resolved);
     // What runs against the contract's order, because it is only monitored, moves no session.
@@ -178,7 +177,10 @@ fn decide_request(snapshot: &Snapshot, mut request: Box<Request>, facts: &Facts)
 
 /// Makes of a decision the record of an action that ran before it: what was decided is only what it would have
 /// been. The action is open until its outcome comes, no session moves, and no approval is opened or used.
-pub fn after_the_fact(decided: &mut Decided, unchecked: UncheckedDelta, facts: &Facts) {
+pub fn after_the_fact(decided: &mut Decided, mut unchecked: UncheckedDelta, facts: &Facts) {
+    let settled = &decided.settled;
+    unchecked.refused = !settled.decision.permits();
+    let (decision, codes) = (settled.decision, codes(settled));
     let effects = &mut decided.effects;
     effects.open_until_ms = effects.key.is_some().then(|| add(facts.now_ms, OPEN_MS));
     effects.advance = None;
@@ -187,7 +189,11 @@ pub fn after_the_fact(decided: &mut Decided, unchecked: UncheckedDelta, facts: &
     // It ran, so that it counts, whether or not there was room for it.
     let limited = decided.limited.take();
     effects.charged = match (&decided.ask, limited) {
-        (Ask::Request(request), Some(limited)) => limited.anyway(request, effects.charged.take()),
+        // Nobody but the point says that it ran, and to one that never had a lease it cannot have: an agent would
+        // use up what it shares with others by telling.
+        (Ask::Request(request), Some(limited)) if unchecked.exceeded != Some(Exceeded::NoLease) => {
+            limited.anyway(request, effects.charged.take(), decision, &codes)
+        }
         _ => None,
     };
     effects.unchecked = Some(Box::new(unchecked));
@@ -195,6 +201,11 @@ pub fn after_the_fact(decided: &mut Decided, unchecked: UncheckedDelta, facts: &
     // A judge was not asked; what holds without it is the stricter answer.
     decided.questions = Vec::new();
     decided.held = false;
+}
+
+/// The codes of its reasons.
+fn codes(settled: &Settled) -> Vec<Code> {
+    settled.reasons.iter().filter_map(|reason| reason.code).collect()
 }
 
 /// What the decided request adds to the history. An action that could not be remembered must not run.

@@ -734,6 +734,7 @@ fn what_ran_unchecked_counts_beyond_full_budgets_open_breakers_and_stops() {
         journal: "j".to_owned(),
         lease: 0,
         point: "p".to_owned(),
+        refused: false,
         sequence: 0,
     };
     after_the_fact(&mut ran, unchecked, &Facts::new(Credential::Development, NOW));

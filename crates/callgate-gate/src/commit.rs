@@ -94,6 +94,10 @@ impl Gate {
         let by = active.deciding(&ask, credential).clone();
         let (mut decided, consulted) = self.decide_now(ask, credential, active, &[]);
         decide::after_the_fact(&mut decided, unchecked, &consulted.facts);
+        if decided.effects.key.is_none() {
+            // Its place in the journal would not be on the log, and it would be taken in again and again.
+            return Err(Unavailable::for_good("what ran is not of the agent whose key is shown"));
+        }
         Ok(self.prepared(decided, consulted, by, &[], credential, active)?.1)
     }
 

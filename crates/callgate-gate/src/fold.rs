@@ -12,7 +12,7 @@ use crate::events::{Feed, Places};
 
 /// Names how a state is saved, and what a log folds to. It grows with every change to what `apply` does with an old
 /// delta; a release folds the log anew in any case.
-const FORMAT: &str = concat!("callgate state 1, ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("callgate state 2, ", env!("CARGO_PKG_VERSION"));
 
 /// As much of a receipt as names its delta.
 #[derive(Deserialize)]

@@ -21,6 +21,8 @@ pub struct GateHealth {
     pub unchecked_windows: u64,
     /// How many actions ran unchecked.
     pub unchecked_actions: u64,
+    /// How many of these would not have run, had they been decided.
+    pub unchecked_refused: u64,
 }
 
 impl Gate {
@@ -29,7 +31,7 @@ impl Gate {
     pub fn health(&self) -> GateHealth {
         let now_ms = self.now_ms();
         let since = |at_ms: i64| u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0);
-        let (activated_ms, latest_ms, (windows, actions)) = self.store.state(|state| {
+        let (activated_ms, latest_ms, (windows, actions, refused)) = self.store.state(|state| {
             let activated = state.0.release().active().map(|active| active.at_ms);
             (activated, state.0.latest_ms(), state.0.unchecked().totals())
         });
@@ -42,6 +44,7 @@ impl Gate {
             last_commit_age_ms: (latest_ms > 0).then(|| since(latest_ms)),
             unchecked_windows: windows,
             unchecked_actions: actions,
+            unchecked_refused: refused,
         }
     }
 }

@@ -47,7 +47,7 @@ pub use approvals::{
     VoteView, approval_number, standing_number,
 };
 pub use away::{
-    Answer, AnyGate, Away, Carried, Carrier, Claim, PointHealth, Question, Stopgap, StopgapError,
+    Answer, AnyGate, Away, Carried, Carrier, Claim, Lost, PointHealth, Question, Stopgap, StopgapError,
 };
 pub use breakers::{BreakerFilter, BreakerView, ResetRequest};
 pub use callgate_core::facts::Credential;
@@ -76,6 +76,7 @@ pub use reply::{
 };
 pub use stops::{StopFilter, StopRequest, StopView, Stopped, stop_number};
 pub use unchecked::wire::{
-    Backlog, BacklogOutcome, BacklogRecord, BacklogReply, FailWord, LeaseReply, LeaseRequest,
+    Backlog, BacklogOutcome, BacklogRecord, BacklogReply, FailWord, Holding, LeaseReply, LeaseRequest,
+    WindowReply,
 };
 pub use usage::{Bounded, Bounds, LimitFilter, LimitView, MeterView, Standing, Unseen};

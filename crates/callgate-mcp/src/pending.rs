@@ -120,14 +120,10 @@ impl Pending {
         self.running().filter(|(_, running)| running.deadline <= now).map(|(id, _)| id.clone()).collect()
     }
 
-    /// The running calls with their receipts.
-    pub(crate) fn receipts(&self) -> Vec<(Id, u64)> {
-        let receipt = |(id, running): (&Id, &Running)| match running.ground {
-            Ground::Receipt(receipt) => Some((id.clone(), receipt)),
-            // Nobody can be asked about it: the gate is away.
-            Ground::Unchecked(_) => None,
-        };
-        self.running().filter_map(receipt).collect()
+    /// The running calls with their names, and what they run on.
+    pub(crate) fn grounds(&self) -> Vec<(Id, String, Ground)> {
+        let one = |(id, running): (&Id, &Running)| (id.clone(), running.name.clone(), running.ground);
+        self.running().map(one).collect()
     }
 
     /// Whether any call runs.
@@ -135,12 +131,10 @@ impl Pending {
         self.running().next().is_some()
     }
 
-    /// Whether the call behind that receipt still runs under that id.
-    pub(crate) fn runs(&self, id: &Id, receipt: u64) -> bool {
+    /// Whether the call on that ground still runs under that id.
+    pub(crate) fn runs(&self, id: &Id, ground: Ground) -> bool {
         let entry = self.entries.get(id.key());
-        entry.is_some_and(
-            |it| matches!(&it.state, State::Running(running) if running.ground == Ground::Receipt(receipt)),
-        )
+        entry.is_some_and(|it| matches!(&it.state, State::Running(running) if running.ground == ground))
     }
 
     /// Everything that waits for the server.

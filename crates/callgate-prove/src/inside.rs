@@ -138,6 +138,7 @@ impl Inside {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             dev: true,
             log: Log::new(|_| ()),
+            workers: None,
         };
         let listener = callgate_server::bind(&options).await.map_err(Trouble::at("a listener"))?;
         let callgate_server::Listener::Tcp(tcp) = &listener else {

@@ -17,13 +17,14 @@ use axum::routing::{delete, get, post};
 use callgate_gate::{Gate, Unavailable};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 use tower::Service as _;
 
 use crate::events::Places;
 use crate::listen::Entrance;
 use crate::options::{Log, ServerLimits, ServerOptions};
 use crate::problem::{self, Problem};
+use crate::workers::Workers;
 use crate::{
     MODE_HEADER, admission, approvals, breakers, decide, events, hidden, keys, openapi, outcomes, policy,
     progress, receipts, rollout, simulate, status, stops, unchecked,
@@ -43,6 +44,7 @@ pub(crate) struct App {
     reserved: Arc<Semaphore>,
     incidents: AtomicU64,
     stopping: watch::Receiver<bool>,
+    workers: Workers,
 }
 
 /// How many requests at a time may pass while the gate is busy.
@@ -52,12 +54,25 @@ const RESERVED: usize = 64;
 pub(crate) type Slot = OwnedSemaphorePermit;
 
 impl App {
-    pub(crate) fn new(gate: Arc<Gate>, options: ServerOptions, stopping: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        options: ServerOptions,
+        workers: Workers,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let ServerOptions { dev, limits, log, .. } = options;
         let in_flight = Arc::new(Semaphore::new(slots(&limits)));
         let reserved = Arc::new(Semaphore::new(RESERVED));
         let (places, incidents) = (Places::new(&limits), AtomicU64::new(1));
-        Self { gate, dev, limits, log, places, in_flight, reserved, incidents, stopping }
+        Self { gate, dev, limits, log, places, in_flight, reserved, incidents, stopping, workers }
+    }
+
+    /// Does what takes time beside what answers connections, to its end even if nobody waits for it.
+    pub(crate) fn work<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.workers.spawn(work)
     }
 
     /// Tells what lasts that the server stops.

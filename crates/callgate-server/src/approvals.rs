@@ -377,7 +377,7 @@ where
 {
     let slot = app.slots(1)?;
     let acting = act(Arc::clone(&app.gate));
-    let work = tokio::spawn(async move {
+    let work = app.work(async move {
         let done = acting.await;
         drop(slot);
         done

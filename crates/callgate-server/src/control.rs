@@ -10,8 +10,9 @@ use axum::http::StatusCode;
 use callgate_core::json::Limits;
 use callgate_gate::{ControlError, Credential, Reply, control};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
 
-use crate::app::{App, Slot};
+use crate::app::App;
 use crate::body::object;
 use crate::problem::Problem;
 
@@ -52,7 +53,12 @@ where
     F: Future<Output = Result<T, ControlError>> + Send + 'static,
 {
     let slot = app.slots(1)?;
-    finish(app, slot, work).await
+    let task = app.work(async move {
+        let done = work.await;
+        drop(slot);
+        done
+    });
+    finish(app, task).await
 }
 
 /// As [`run`], for what must get through while the gate is busy.
@@ -62,19 +68,16 @@ where
     F: Future<Output = Result<T, ControlError>> + Send + 'static,
 {
     let slot = app.reserved_slot().await?;
-    finish(app, slot, work).await
-}
-
-async fn finish<T, F>(app: &Arc<App>, slot: Slot, work: F) -> Result<T, Problem>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, ControlError>> + Send + 'static,
-{
+    // Not among what the gate is busy with.
     let task = tokio::spawn(async move {
         let done = work.await;
         drop(slot);
         done
     });
+    finish(app, task).await
+}
+
+async fn finish<T>(app: &Arc<App>, task: JoinHandle<Result<T, ControlError>>) -> Result<T, Problem> {
     match task.await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(ControlError::Held(reply))) => Err(held(&reply)),

@@ -44,7 +44,7 @@ pub(crate) async fn decide(
 ) -> Result<Response, Problem> {
     let slot = app.slots(1).map_err(Problem::of_decision)?;
     let gate = Arc::clone(&app.gate);
-    let work = tokio::spawn(async move {
+    let work = app.work(async move {
         let decided = gate.decide(Asked::Bytes(body), credential).await;
         drop(slot);
         decided
@@ -77,17 +77,17 @@ pub(crate) async fn decide_batch(
     Caller(credential): Caller,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let asked = split(&body, app.limits.batch)?;
-    let slots = app.slots(asked.len()).map_err(Problem::of_decision)?;
-    let lanes = lanes(&asked, &app.gate);
-    let gate = Arc::clone(&app.gate);
-    let work = tokio::spawn(async move {
+    let count = split(&body, app.limits.batch)?.len();
+    let slots = app.slots(count).map_err(Problem::of_decision)?;
+    let (gate, most) = (Arc::clone(&app.gate), app.limits.batch);
+    let work = app.work(async move {
+        let lanes = split(&body, most).map(|asked| lanes(&asked, &gate)).unwrap_or_default();
         let decided = decide_lanes(gate, credential, lanes).await;
         drop(slots);
         decided
     });
     let decided = work.await.map_err(|died| app.died(&died).of_decision())?;
-    let replies = (0..asked.len()).map(|place| answer(&app, decided.get(&place))).collect();
+    let replies = (0..count).map(|place| answer(&app, decided.get(&place))).collect();
     json(&app, StatusCode::OK, &Replies { replies }).map_err(Problem::of_decision)
 }
 

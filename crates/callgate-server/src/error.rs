@@ -35,4 +35,7 @@ pub enum ServeError {
         /// The least value.
         least: usize,
     },
+    /// There are no threads to decide on.
+    #[error("could not start threads to decide on: {0}")]
+    Workers(io::Error),
 }

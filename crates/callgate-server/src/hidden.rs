@@ -34,14 +34,16 @@ pub(crate) async fn hidden(
     Caller(credential): Caller,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let asked = split(&body, app.limits.batch)?;
-    let slots = app.slots(asked.len())?;
-    let parse = |text: &str| Request::parse(text.as_bytes(), app.gate.limits()).ok();
-    let probes: Vec<Option<Request>> = asked.iter().map(|raw| parse(raw.get())).collect();
+    let most = app.limits.batch;
+    let slots = app.slots(split(&body, most)?.len())?;
     let gate = Arc::clone(&app.gate);
-    let work = tokio::spawn(async move {
-        let never = |probe: Option<Request>| probe.is_some_and(|probe| gate.never_allows(probe, &credential));
-        let hidden: Vec<bool> = probes.into_iter().map(never).collect();
+    let work = app.work(async move {
+        let never = |text: &str| {
+            let probe = Request::parse(text.as_bytes(), gate.limits()).ok();
+            probe.is_some_and(|probe| gate.never_allows(probe, &credential))
+        };
+        let asked = split(&body, most).unwrap_or_default();
+        let hidden: Vec<bool> = asked.iter().map(|raw| never(raw.get())).collect();
         drop(slots);
         hidden
     });

@@ -37,6 +37,7 @@ mod unchecked;
 pub mod wire;
 pub mod wire_limits;
 pub mod wire_policy;
+mod workers;
 
 pub use error::ServeError;
 pub use listen::{Listener, bind};

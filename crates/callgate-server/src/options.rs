@@ -56,7 +56,7 @@ pub struct ServerLimits {
     pub idle_time: Duration,
     /// How long requests under way may take once the server stops; 5 s.
     pub drain_time: Duration,
-    /// Open connections; 1,024. One more is told so and closed.
+    /// Open connections over TCP, and as many over the socket; 1,024. One more is told so and closed.
     pub connections: usize,
     /// Decisions, outcomes and reads under way, those whose client hung up included; 2,048.
     pub in_flight: usize,
@@ -102,6 +102,10 @@ pub struct ServerOptions {
     pub limits: ServerLimits,
     /// Where lines for the operator go; nowhere by default.
     pub log: Log,
+    /// How many threads decide, beside those that read and write connections: whoever asks for more than they can do
+    /// keeps nobody from hearing that the gate is there, nor stops from taking effect. By default those of the caller
+    /// do both.
+    pub workers: Option<usize>,
 }
 
 impl Default for ServerOptions {
@@ -111,6 +115,7 @@ impl Default for ServerOptions {
             dev: false,
             limits: ServerLimits::default(),
             log: Log::new(|_| ()),
+            workers: None,
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn report_outcome(
     let index = report.receipt_index;
     let slot = app.slots(1)?;
     let gate = Arc::clone(&app.gate);
-    let work = tokio::spawn(async move {
+    let work = app.work(async move {
         let reported = gate.report(report, &credential).await;
         drop(slot);
         reported

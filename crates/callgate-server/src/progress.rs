@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use callgate_core::json::Limits;
 use callgate_gate::{ProgressError, ProgressReport};
 
 use crate::app::{App, json};
@@ -12,6 +13,9 @@ use crate::body::{JsonBytes, object};
 use crate::credential::Caller;
 use crate::problem::Problem;
 use crate::wire_limits;
+
+/// The longest heartbeat, in bytes. It is read where connections are, which nobody may keep busy.
+const MAX_BYTES: usize = 32 * 1024;
 
 /// Asks whether an action that runs may go on. Ask at least as often as `next_ms` says; stop the action on any other
 /// answer than `"continue": true`, and report its outcome.
@@ -34,7 +38,8 @@ pub(crate) async fn report_progress(
     Caller(credential): Caller,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let report: ProgressReport = object(&body, app.gate.limits()).map_err(invalid)?;
+    let limits = Limits { bytes: MAX_BYTES, ..*app.gate.limits() };
+    let report: ProgressReport = object(&body, &limits).map_err(invalid)?;
     let index = report.receipt_index;
     let slot = app.reserved_slot().await?;
     let gate = Arc::clone(&app.gate);

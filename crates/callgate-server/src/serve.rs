@@ -3,7 +3,7 @@
 //! Must never take down the gate with it: closing that is its owner's to do, after this returned.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,13 @@ use crate::listen::{self, Entrance, Listener};
 use crate::options::{ServerLimits, ServerOptions};
 use crate::pace::{Lasting, Pace, Paced};
 use crate::problem;
+use crate::workers::Workers;
 
 /// How long to wait when the system gives no connection, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a refused client may take to read that it was.
 const REFUSAL_TIME: Duration = Duration::from_millis(500);
-/// How many refusals are written at once; beyond, connections are closed without one.
+/// How many refusals are seen to their end at once; beyond, one is written and the connection closed.
 const REFUSALS: usize = 64;
 
 /// Serves a gate until `shutdown` is ready, then lets requests under way end, for a limited time.
@@ -52,8 +53,9 @@ pub async fn serve(
     if options.dev {
         options.log.line("development mode: no authentication, anyone on this machine may ask as any agent");
     }
+    let workers = Workers::start(options.workers).map_err(ServeError::Workers)?;
     let (stop, stopping) = watch::channel(false);
-    let server = Arc::new(Server::new(gate, options, stopping.clone()));
+    let server = Arc::new(Server::new(gate, options, workers, stopping.clone()));
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(Arc::clone(&server).accept(listener, stopping.clone()));
@@ -90,7 +92,10 @@ struct Server {
     app: Arc<App>,
     router: Router,
     http: http1::Builder,
+    /// Over TCP.
     connections: Arc<Semaphore>,
+    /// Over the socket. Its callers are the operator's, and whoever fills up the others must not keep them out.
+    local: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
 }
 
@@ -101,19 +106,25 @@ enum Arrival {
 }
 
 impl Server {
-    fn new(gate: Arc<Gate>, options: ServerOptions, stopping: watch::Receiver<bool>) -> Self {
+    fn new(
+        gate: Arc<Gate>,
+        options: ServerOptions,
+        workers: Workers,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let mut http = http1::Builder::new();
         // `Paced` limits the time that headers take, and tells it from the time a connection rests.
         http.max_headers(options.limits.headers)
             .max_header_size(options.limits.header_bytes)
             .header_read_timeout(None);
-        let connections = Semaphore::new(options.limits.connections.min(Semaphore::MAX_PERMITS));
-        let app = Arc::new(App::new(gate, options, stopping));
+        let places = options.limits.connections.min(Semaphore::MAX_PERMITS);
+        let app = Arc::new(App::new(gate, options, workers, stopping));
         Self {
             router: app::router(Arc::clone(&app)),
             app,
             http,
-            connections: Arc::new(connections),
+            connections: Arc::new(Semaphore::new(places)),
+            local: Arc::new(Semaphore::new(places)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         }
     }
@@ -151,15 +162,19 @@ impl Server {
     }
 
     fn admit(self: &Arc<Self>, arrival: Arrival, open: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
-        match Arc::clone(&self.connections).try_acquire_owned() {
+        let places = match arrival {
+            Arrival::Tcp(_) => &self.connections,
+            Arrival::Unix(_) => &self.local,
+        };
+        match Arc::clone(places).try_acquire_owned() {
             Ok(place) => {
                 open.spawn(Arc::clone(self).connect(arrival, place, stopping.clone()));
             }
-            Err(_) => {
-                if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
-                    open.spawn(refuse(arrival, place));
-                }
-            }
+            Err(_) => match Arc::clone(&self.refusals).try_acquire_owned() {
+                Ok(place) => drop(open.spawn(refuse(arrival, place))),
+                // A client that sees nothing could take the gate for gone.
+                Err(_) => drop(refuse_at_once(arrival)),
+            },
         }
     }
 
@@ -225,6 +240,14 @@ async fn arrive(listener: &Listener) -> io::Result<Arrival> {
             Ok(Arrival::Tcp(stream))
         }
         Listener::Unix(unix) => unix.accept().await.map(|(stream, _)| Arrival::Unix(stream)),
+    }
+}
+
+/// Says no without waiting for anything.
+fn refuse_at_once(arrival: Arrival) -> io::Result<()> {
+    match arrival {
+        Arrival::Tcp(stream) => stream.into_std()?.write_all(&problem::refusal()),
+        Arrival::Unix(stream) => stream.into_std()?.write_all(&problem::refusal()),
     }
 }
 

@@ -61,6 +61,7 @@ fn state(now: &GateHealth) -> wire::GateState {
         snapshot: now.snapshot.clone(),
         snapshot_age_ms: now.snapshot_age_ms,
         unchecked_actions: now.unchecked_actions,
+        unchecked_refused: now.unchecked_refused,
         unchecked_windows: now.unchecked_windows,
     }
 }
@@ -104,6 +105,12 @@ fn exposition(now: &GateHealth) -> String {
             "counter",
             "Actions that ran unchecked.",
             now.unchecked_actions.to_string(),
+        ),
+        (
+            "unchecked_refused_total",
+            "counter",
+            "Actions that ran unchecked and would not have run.",
+            now.unchecked_refused.to_string(),
         ),
     ];
     let row = |(name, kind, help, value): (&str, &str, &str, String)| {

@@ -64,7 +64,9 @@ pub(crate) async fn hand_in(
     Caller(who): Caller,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let backlog: Backlog = parse(&body, &app)?;
+    let reader = Arc::clone(&app);
+    let read = app.work(async move { parse(&body, &reader) }).await;
+    let backlog: Backlog = read.map_err(|died| app.died(&died))??;
     let gate = Arc::clone(&app.gate);
     let reply = run(&app, async move { gate.reconcile(backlog, &who).await }).await?;
     json(&app, StatusCode::OK, &reply)

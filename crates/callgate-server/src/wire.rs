@@ -547,6 +547,8 @@ pub struct GateState {
     pub snapshot_age_ms: Option<u64>,
     /// How many actions ran while the gate could not be reached.
     pub unchecked_actions: u64,
+    /// How many of these would not have run, had they been decided.
+    pub unchecked_refused: u64,
     /// In how many windows, as far as these are over.
     pub unchecked_windows: u64,
 }

@@ -266,10 +266,19 @@ pub struct LeaseRequest {
     /// The constraints it can enforce.
     #[serde(default)]
     pub enforces: BTreeSet<String>,
+    /// The `terms` and the `tier` of the lease that it has, if it only asks whether that is still right: then the
+    /// answer is `open` without a receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    pub holds: Option<serde_json::Value>,
     /// A value used once, which comes back in the receipt.
     pub nonce: String,
     /// Its name.
     pub point: String,
+    /// The agent's team, where no key says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub team: Option<String>,
     /// The agent's tenant; `default` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -329,4 +338,11 @@ pub struct BacklogReply {
     pub next: u64,
     /// The receipts of the actions that were handed in now, in order.
     pub receipts: Vec<u64>,
+    /// How many of its actions would not have run, had they been decided.
+    pub refused: u64,
+    /// The receipt of the window, once it is over: `receipt_index`, `receipt` (a DSSE envelope) and `proof` (a C2SP
+    /// tlog-proof). Verify it before you remove the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    pub window: Option<serde_json::Value>,
 }

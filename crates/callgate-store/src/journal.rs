@@ -128,7 +128,8 @@ impl Journal {
         if end > MAX_JOURNAL {
             return Err(JournalError::Full);
         }
-        let written = self.file.write_at(line.as_bytes(), self.end).and_then(|()| self.file.sync_data());
+        let written = self.untouched().and_then(|()| self.file.write_at(line.as_bytes(), self.end));
+        let written = written.and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             let why = format!("it could not be written: {error}");
             self.stopped = Some(why.clone());
@@ -136,6 +137,12 @@ impl Journal {
         }
         (self.end, self.next, self.last) = (end, n.saturating_add(1), hash);
         Ok(n)
+    }
+
+    /// Nobody else cut or extended it: what was acknowledged would be gone.
+    fn untouched(&self) -> io::Result<()> {
+        let found = self.file.len()?;
+        if found == self.end { Ok(()) } else { Err(io::Error::other("somebody else changed its length")) }
     }
 
     /// How many records it has.

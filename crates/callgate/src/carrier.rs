@@ -1,14 +1,15 @@
 //! The way from an enforcement point to its gate: over the socket in the gate's data folder, or over HTTP on this
-//! machine. One connection for each question; no redirects, and an answer is bounded in size and time.
+//! machine. One connection for each question, but for the one whether it is there; no redirects, and an answer is bounded in size and time.
 
 use std::path::PathBuf;
 
-use callgate_gate::{Answer, Carried, Carrier, Question};
+use callgate_gate::{Answer, Carried, Carrier, Lost, Question};
 use hyper::Method;
 use hyper::header::HeaderValue;
+use tokio::sync::Mutex;
 
 use crate::failure::Failure;
-use crate::remote::{Place, Remote};
+use crate::remote::{Line, Place, Remote, Unanswered};
 
 /// The longest answer that is read, in bytes: a decision with its proof, several times over.
 const MAX_ANSWER: usize = 2 << 20;
@@ -16,11 +17,15 @@ const MAX_ANSWER: usize = 2 << 20;
 const SOCKET: &str = "unix:";
 
 /// A gate's address, and the key that is shown there.
-pub(crate) struct Way(Remote);
+pub(crate) struct Way {
+    gate: Remote,
+    /// A connection that is kept: whoever takes all the others must not make the gate look gone.
+    line: Mutex<Option<Line>>,
+}
 
 impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Way").field(&self.0.shown()).finish()
+        f.debug_tuple("Way").field(&self.gate.shown()).finish()
     }
 }
 
@@ -43,22 +48,30 @@ impl Way {
                 "over HTTP the gate asks for the agent's key; give `--key-file FILE`",
             ));
         }
-        Ok(Self(Remote::new(place, key)))
+        Ok(Self { gate: Remote::new(place, key), line: Mutex::default() })
     }
 
     /// Where it leads, for people.
     pub(crate) fn shown(&self) -> String {
-        self.0.shown()
+        self.gate.shown()
     }
 }
 
 impl Carrier for Way {
     fn ask(&self, question: Question) -> Carried<'_> {
         Box::pin(async move {
-            let method = if question.body.is_some() { Method::POST } else { Method::GET };
-            let answered = self.0.answered(method, &question.path, question.body, MAX_ANSWER);
+            let Question { path, body, standing, .. } = question;
             // The asker holds it to its time.
-            let (status, body) = answered.await.map_err(|failure| failure.to_string())?;
+            let answered = if standing {
+                self.gate.answered_over(&mut *self.line.lock().await, &path, MAX_ANSWER).await
+            } else {
+                let method = if body.is_some() { Method::POST } else { Method::GET };
+                self.gate.answered(method, &path, body, MAX_ANSWER).await
+            };
+            let (status, body) = answered.map_err(|unanswered| match unanswered {
+                Unanswered::Nobody(failure) => Lost::Nobody(failure.to_string()),
+                Unanswered::Unclear(failure) => Lost::Unclear(failure.to_string()),
+            })?;
             Ok(Answer { status: status.as_u16(), body: body.to_vec() })
         })
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use callgate_log::VerifyingKey;
@@ -227,6 +227,19 @@ pub(crate) fn close_to_others(path: &Path) -> Result<(), Failure> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|e| unusable("protect", path, &e))
 }
 
+/// Whether nobody but this user can put files into a folder, or take some away.
+pub(crate) fn is_ours(folder: &Path) -> Result<(), String> {
+    let found = fs::metadata(folder).map_err(|e| format!("`{}`: {e}", folder.display()))?;
+    let shown = folder.display();
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(format!("`{shown}` belongs to another user; give a folder of your own"));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(format!("others can write to `{shown}`; say `chmod go-w {shown}`"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,5 +288,15 @@ mod tests {
         assert!(read(&path).unwrap_err().to_string().contains("longer than"));
         assert!(write_new(&path, b"").is_err(), "a file that is there stays");
         assert!(read_bundle(&path).is_err() && read_bundle(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        for (mode, ours) in [(0o700, true), (0o755, true), (0o775, false), (0o757, false), (0o1777, false)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_ours(dir.path()).is_ok(), ours, "{mode:o}");
+        }
+        assert!(is_ours(&dir.path().join("none")).is_err());
     }
 }

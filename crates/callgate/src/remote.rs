@@ -3,6 +3,7 @@
 //! HTTP to another machine would show the key to the network, so it is refused; a tunnel or a proxy on this
 //! machine takes it there. A key is read from a file or a variable, never from the command line.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -179,7 +180,8 @@ impl Remote {
         let asked = self.answered(method, path, body, MAX_ANSWER);
         let limit = PATIENCE.saturating_add(wait);
         let late = |_| Failure::unavailable(format!("the gate did not answer within {} s", limit.as_secs()));
-        let (status, answer) = tokio::time::timeout(limit, asked).await.map_err(late)??;
+        let answered = tokio::time::timeout(limit, asked).await.map_err(late)?;
+        let (status, answer) = answered.map_err(Failure::from)?;
         understood(status, &answer)
     }
 
@@ -203,18 +205,39 @@ impl Remote {
         path: &str,
         body: Option<Vec<u8>>,
         most: usize,
-    ) -> Result<(StatusCode, Bytes), Failure> {
-        let request = self.request(method, path, body)?;
+    ) -> Result<(StatusCode, Bytes), Unanswered> {
+        let request = self.request(method, path, body).map_err(Unanswered::Unclear)?;
+        self.open().await?.ask(request, most).await
+    }
+
+    /// Reads `path` over the connection that is kept in `line`, or else over a new one, which is kept there.
+    pub(crate) async fn answered_over(
+        &self,
+        line: &mut Option<Line>,
+        path: &str,
+        most: usize,
+    ) -> Result<(StatusCode, Bytes), Unanswered> {
+        let request = || self.request(Method::GET, path, None).map_err(Unanswered::Unclear);
+        // Taken out, so that one on which an answer is still to come is not used again.
+        if let Some(mut kept) = line.take()
+            && let Ok(answer) = kept.ask(request()?, most).await
+        {
+            *line = Some(kept);
+            return Ok(answer);
+        }
+        let mut fresh = self.open().await?;
+        let answer = fresh.ask(request()?, most).await?;
+        *line = Some(fresh);
+        Ok(answer)
+    }
+
+    async fn open(&self) -> Result<Line, Unanswered> {
         let unreachable = |error| unreachable(&self.shown(), &error);
         match &self.place {
             Place::Socket(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
-                exchange(stream, request, most).await
+                Line::over(UnixStream::connect(socket).await.map_err(unreachable)?).await
             }
-            Place::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-                exchange(stream, request, most).await
-            }
+            Place::Tcp(address) => Line::over(TcpStream::connect(address).await.map_err(unreachable)?).await,
         }
     }
 
@@ -248,29 +271,67 @@ impl Remote {
     }
 }
 
-fn unreachable(place: &str, error: &std::io::Error) -> Failure {
-    Failure::unavailable(format!("no gate answers at {place}: {error}; start one with `callgate serve`"))
+/// Why there is no answer.
+pub(crate) enum Unanswered {
+    /// Nobody is there.
+    Nobody(Failure),
+    /// Somebody is, or that cannot be told.
+    Unclear(Failure),
 }
 
-async fn exchange<S>(
-    stream: S,
-    request: Request<Full<Bytes>>,
-    most: usize,
-) -> Result<(StatusCode, Bytes), Failure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let broken = |e: hyper::Error| Failure::unavailable(format!("the gate broke off: {e}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // Dropped with the asking, it ends with it.
-    let mut driving = JoinSet::new();
-    driving.spawn(connection);
-    let response = sender.send_request(request).await.map_err(broken)?;
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, most).collect().await;
-    drop(driving);
-    let body = body.map_err(|e| Failure::unavailable(format!("the gate's answer broke off: {e}")))?;
-    Ok((head.status, body.to_bytes()))
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Nobody(failure) | Unanswered::Unclear(failure) => failure,
+        }
+    }
+}
+
+fn unreachable(place: &str, error: &std::io::Error) -> Unanswered {
+    let shown = format!("no gate answers at {place}: {error}; start one with `callgate serve`");
+    let failure = Failure::unavailable(shown);
+    // Anything else may be a gate with too many connections, or too few files on this side.
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => Unanswered::Nobody(failure),
+        _ => Unanswered::Unclear(failure),
+    }
+}
+
+/// A connection to a gate.
+pub(crate) struct Line {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Dropped with the line, it ends with it.
+    _driving: JoinSet<()>,
+}
+
+impl Line {
+    async fn over<S>(stream: S) -> Result<Self, Unanswered>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let mut driving = JoinSet::new();
+        driving.spawn(async move { drop(connection.await) });
+        Ok(Self { sender, _driving: driving })
+    }
+
+    async fn ask(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        most: usize,
+    ) -> Result<(StatusCode, Bytes), Unanswered> {
+        self.sender.ready().await.map_err(broken)?;
+        let response = self.sender.send_request(request).await.map_err(broken)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, most).collect().await;
+        let cut = |e| Unanswered::Unclear(Failure::unavailable(format!("the gate's answer broke off: {e}")));
+        Ok((head.status, body.map_err(cut)?.to_bytes()))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
+fn broken(error: hyper::Error) -> Unanswered {
+    Unanswered::Unclear(Failure::unavailable(format!("the gate broke off: {error}")))
 }
 
 /// The JSON of a good answer; of another one what its problem document says.

@@ -288,9 +288,19 @@ impl Limited {
         });
     }
 
-    /// What an action counts that runs whatever is decided: what it takes, without asking for room.
-    pub(crate) fn anyway(self, request: &Request, decided: Option<Box<Charged>>) -> Option<Box<Charged>> {
-        let mut charged = self.marked(request, |trip| !matches!(trip, Trip::Denied(_)));
+    /// What an action counts that runs whatever is decided: what it takes, without asking for room, and that it would
+    /// have been refused.
+    pub(crate) fn anyway(
+        self,
+        request: &Request,
+        decided: Option<Box<Charged>>,
+        decision: Decision,
+        codes: &[Code],
+    ) -> Option<Box<Charged>> {
+        let mut charged = self.marked(request, |trip| match trip {
+            Trip::Denied(wanted) => !decision.permits() && counts(wanted, decision, codes),
+            Trip::Allowed | Trip::Distinct | Trip::Failed { .. } => true,
+        });
         // What it was permitted to take is not here any more.
         let taken = decided.map(|charged| charged.takes).unwrap_or_default();
         let takes = self.takes.into_iter().chain(taken);

@@ -6,6 +6,7 @@
 pub mod approvals;
 mod delta;
 pub mod meters;
+mod near;
 mod release;
 mod session;
 pub mod stops;
@@ -359,7 +360,7 @@ impl State {
                 self.release.points.insert(point.id.clone(), (point.clone(), index));
             }
             Change::PointLeased(lease) => self.unchecked.apply_lease(index, delta.now_ms, lease),
-            Change::UncheckedWindow(window) => self.unchecked.apply_window(delta.now_ms, window),
+            Change::UncheckedWindow(window) => self.unchecked.apply_window(index, delta.now_ms, window),
             Change::PointRetired { id } => {
                 self.release.points.remove(id);
             }

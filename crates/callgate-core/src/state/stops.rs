@@ -304,6 +304,20 @@ impl Stops {
         self.first(&Subject { tenant: fold(tenant), teams, agents, ..Subject::default() })
     }
 
+    /// A stop that hits something of what an agent does: all of it, one of its sessions, or a tool.
+    #[must_use]
+    pub fn near_agent(&self, tenant: &str, agent: &str, team: Option<&str>) -> Option<&Stop> {
+        let (home, agent_key) = (fold(tenant), fold(agent));
+        let tools = ["", home.as_str()].map(|tenant| key("tool", &[tenant, ""]));
+        let sessions = key("session", &[&home, &agent_key, ""]);
+        let begins = |prefix: &String| {
+            let first = self.by_scope.range(prefix.clone()..).next();
+            first.filter(|(scope, _)| scope.starts_with(prefix.as_str())).map(|(_, id)| id)
+        };
+        let part = tools.iter().chain(std::iter::once(&sessions)).find_map(begins);
+        self.on_agent(tenant, agent, team).or_else(|| self.all.get(part?))
+    }
+
     /// The oldest stop that hits an action that runs.
     #[must_use]
     pub fn on_open(&self, open: &OpenAction) -> Option<&Stop> {

@@ -69,6 +69,9 @@ pub struct UncheckedDelta {
     pub lease: u64,
     /// The enforcement point.
     pub point: String,
+    /// Whether it would not have run, had it been decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
     /// Its place among the journal's actions, from 0.
     pub sequence: u64,
 }
@@ -117,6 +120,9 @@ pub struct WindowDelta {
     pub journal: String,
     /// Whose.
     pub key: PointKey,
+    /// How many of the actions would not have run, had they been decided.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
     /// When the last ran, milliseconds since 1970 UTC.
     pub to_ms: i64,
 }
@@ -131,14 +137,16 @@ const fn is_zero(number: &u64) -> bool {
 pub struct JournalState {
     /// The receipts of its actions, in their order.
     pub receipts: Vec<u64>,
-    /// Whether its window is on the log: nothing more is taken of it.
-    pub closed: bool,
+    /// The receipt of its window, once that is on the log: then nothing more is taken of it.
+    pub closed: Option<u64>,
     /// When its first action ran, milliseconds since 1970 UTC.
     pub first_ms: i64,
     /// When its last action ran, milliseconds since 1970 UTC.
     pub last_ms: i64,
     /// How many of its actions were beyond their lease.
     pub exceeded: u64,
+    /// How many of its actions would not have run, had they been decided.
+    pub refused: u64,
     /// When each of its latest actions ran.
     recent: VecDeque<i64>,
 }
@@ -153,6 +161,7 @@ pub struct Unchecked {
     journal_ends: BTreeSet<(i64, PointKey, String)>,
     windows: u64,
     actions: u64,
+    refused: u64,
 }
 
 impl Unchecked {
@@ -168,10 +177,11 @@ impl Unchecked {
         self.journals.get(&(key.clone(), id.to_owned()))
     }
 
-    /// How many windows are on the log, and how many actions ran in them and in those that go on.
+    /// How many windows are on the log, how many actions ran in them and in those that go on, and how many of these
+    /// would not have run, had they been decided.
     #[must_use]
-    pub const fn totals(&self) -> (u64, u64) {
-        (self.windows, self.actions)
+    pub const fn totals(&self) -> (u64, u64, u64) {
+        (self.windows, self.actions, self.refused)
     }
 
     /// How many actions of a point's agent ran unchecked within the last `window_ms`, at all its points.
@@ -241,14 +251,14 @@ impl Unchecked {
     pub(super) fn check_action(&self, key: &PointKey, unchecked: &UncheckedDelta) -> Result<(), Conflict> {
         let known = self.journal(key, &unchecked.journal);
         let next = known.map_or(0, |journal| journal.receipts.len());
-        let open = known.is_none_or(|journal| !journal.closed) && next < MAX_RECORDS;
+        let open = known.is_none_or(|journal| journal.closed.is_none()) && next < MAX_RECORDS;
         if open && u64::try_from(next) == Ok(unchecked.sequence) { Ok(()) } else { Err(Conflict::Registry) }
     }
 
     pub(super) fn check_window(&self, window: &WindowDelta) -> Result<(), Conflict> {
         let known = self.journal(&window.key, &window.journal);
         let count = known.map_or(0, |journal| journal.receipts.len());
-        let open = known.is_none_or(|journal| !journal.closed);
+        let open = known.is_none_or(|journal| journal.closed.is_none());
         if open && u64::try_from(count) == Ok(window.count) { Ok(()) } else { Err(Conflict::Registry) }
     }
 
@@ -275,13 +285,15 @@ impl Unchecked {
         journal.first_ms = journal.first_ms.min(at_ms);
         journal.last_ms = journal.last_ms.max(at_ms);
         journal.exceeded = journal.exceeded.saturating_add(u64::from(unchecked.exceeded.is_some()));
+        journal.refused = journal.refused.saturating_add(u64::from(unchecked.refused));
         journal.recent.push_back(at_ms);
+        self.refused = self.refused.saturating_add(u64::from(unchecked.refused));
         self.actions = self.actions.saturating_add(1);
     }
 
-    pub(super) fn apply_window(&mut self, now_ms: i64, window: &WindowDelta) {
+    pub(super) fn apply_window(&mut self, index: u64, now_ms: i64, window: &WindowDelta) {
         let journal = self.opened(&window.key, &window.journal, window.from_ms, now_ms);
-        journal.closed = true;
+        journal.closed = Some(index);
         self.windows = self.windows.saturating_add(1);
     }
 
@@ -292,10 +304,11 @@ impl Unchecked {
         }
         self.journals.entry(name).or_insert_with(|| JournalState {
             receipts: Vec::new(),
-            closed: false,
+            closed: None,
             first_ms: at_ms,
             last_ms: at_ms,
             exceeded: 0,
+            refused: 0,
             recent: VecDeque::new(),
         })
     }
@@ -339,7 +352,15 @@ mod tests {
     }
 
     fn ran(sequence: u64, at_ms: i64) -> UncheckedDelta {
-        UncheckedDelta { at_ms, exceeded: None, journal: "j".into(), lease: 5, point: "p".into(), sequence }
+        UncheckedDelta {
+            at_ms,
+            exceeded: None,
+            journal: "j".into(),
+            lease: 5,
+            point: "p".into(),
+            refused: false,
+            sequence,
+        }
     }
 
     #[test]
@@ -358,14 +379,16 @@ mod tests {
             from_ms: 0,
             journal: "j".into(),
             key: key.clone(),
+            refused: 0,
             to_ms: 0,
         };
         assert_eq!(state.check_window(&window(2)), Err(Conflict::Registry), "one more came");
         assert_eq!(state.check_window(&window(3)), Ok(()));
-        state.apply_window(0, &window(3));
+        state.apply_window(9, 0, &window(3));
+        assert_eq!(state.journal(&key, "j").unwrap().closed, Some(9));
         assert_eq!(state.check_window(&window(3)), Err(Conflict::Registry), "one window, once");
         assert_eq!(state.check_action(&key, &ran(3, 0)), Err(Conflict::Registry));
-        assert_eq!(state.totals(), (1, 3));
+        assert_eq!(state.totals(), (1, 3, 0));
     }
 
     #[test]

@@ -71,14 +71,23 @@ impl AnyGate {
         }
     }
 
-    /// Whether an action that runs on a receipt may go on.
+    /// Whether an action called `action` that runs on `ground` may go on.
     ///
     /// # Errors
     /// [`ProgressError`]: then it must stop as well.
-    pub async fn progress(&self, receipt: u64, credential: &Credential) -> Result<Progress, ProgressError> {
-        match self {
-            Self::Here(gate) => gate.progress(&ProgressReport::new(receipt), credential).await,
-            Self::Away(gate) => gate.progress(receipt).await,
+    pub async fn progress(
+        &self,
+        ground: Ground,
+        action: &str,
+        credential: &Credential,
+    ) -> Result<Progress, ProgressError> {
+        match (self, ground) {
+            (Self::Here(gate), Ground::Receipt(receipt)) => {
+                gate.progress(&ProgressReport::new(receipt), credential).await
+            }
+            (Self::Away(gate), Ground::Receipt(receipt)) => gate.progress(receipt, action).await,
+            (Self::Away(gate), Ground::Unchecked(_)) => gate.progress_unchecked(action),
+            (Self::Here(_), Ground::Unchecked(line)) => Err(ProgressError::NotOpen(line)),
         }
     }
 

@@ -12,6 +12,9 @@ pub struct Question {
     pub path: String,
     /// The JSON that is posted; `None` reads.
     pub body: Option<Vec<u8>>,
+    /// Whether it goes over a connection that was there before, so that it is answered though no other one is to
+    /// be had.
+    pub standing: bool,
     /// How long the whole answer may take.
     pub within: Duration,
 }
@@ -20,13 +23,19 @@ impl Question {
     /// Posts `body` to `path`.
     #[must_use]
     pub fn post(path: &str, body: Vec<u8>, within: Duration) -> Self {
-        Self { path: path.to_owned(), body: Some(body), within }
+        Self { path: path.to_owned(), body: Some(body), standing: false, within }
     }
 
     /// Reads `path`.
     #[must_use]
     pub fn get(path: impl Into<String>, within: Duration) -> Self {
-        Self { path: path.into(), body: None, within }
+        Self { path: path.into(), body: None, standing: false, within }
+    }
+
+    /// Asks whether the gate is there.
+    #[must_use]
+    pub fn look(within: Duration) -> Self {
+        Self { standing: true, ..Self::get("/readyz", within) }
     }
 }
 
@@ -39,8 +48,31 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Nobody took the question, or nobody said anything.
+    #[error("{0}")]
+    Nobody(String),
+    /// Somebody took the connection and broke it off, or it is this side that cannot ask: no sign that nobody is there.
+    #[error("{0}")]
+    Unclear(String),
+}
+
+impl From<String> for Lost {
+    fn from(problem: String) -> Self {
+        Self::Nobody(problem)
+    }
+}
+
+impl From<&str> for Lost {
+    fn from(problem: &str) -> Self {
+        Self::Nobody(problem.to_owned())
+    }
+}
+
 /// An answer, or why there is none.
-pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<Answer, String>> + Send + 'a>>;
+pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<Answer, Lost>> + Send + 'a>>;
 
 /// The way to a gate. It must not take longer than [`Question::within`], must bound what it reads, and must
 /// follow no redirects.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use callgate_log::{Body, VerifyingKey};
 use serde::Serialize;
 
 use super::lease::KeptLease;
-use super::stopgap::Stopgap;
-use super::{Answer, Away, Question, refusal};
+use super::proven::proven;
+use super::stopgap::{Claim, Stopgap};
+use super::{Answer, Away, Question, is_ready, refusal};
 use crate::unchecked::reconcile::MAX_PART;
-use crate::unchecked::wire::{BacklogReply, FailWord, LeaseReply, LeaseRequest};
+use crate::unchecked::wire::{BacklogReply, FailWord, Holding, LeaseReply, LeaseRequest, WINDOW};
 
 /// How often it is looked at whether there is anything to do.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,8 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the gate may take at the start, before the point begins without a lease.
 const BEGINNING: Duration = Duration::from_secs(3);
-/// How long between two attempts at a lease, and how long nothing may be heard of the gate before it is asked whether
-/// it is there, in milliseconds.
+/// How long between two questions for a lease, or whether it is still right, in milliseconds.
 const APART_MS: i64 = 5_000;
 
 /// How an enforcement point is, for people and monitoring.
@@ -46,6 +47,9 @@ pub struct PointHealth {
     pub unchecked: u64,
     /// Actions in the journal that the gate does not have yet.
     pub backlog: u64,
+    /// Why they cannot be handed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog_problem: Option<String>,
 }
 
 /// Whether the gate answered, and what it decides by.
@@ -57,8 +61,8 @@ pub(super) struct Seen {
     snapshot: Option<String>,
     /// When a lease was last asked for.
     asked_ms: i64,
-    /// When something was last heard of the gate, or not heard.
-    heard_ms: i64,
+    /// Why a journal cannot be handed in.
+    stuck: Option<String>,
 }
 
 impl Away {
@@ -78,39 +82,49 @@ impl Away {
         }
     }
 
-    /// Hands in what there is, renews the lease if it is time, and otherwise looks now and then whether the gate is
-    /// there: nobody may have called for an hour.
+    /// Hands in what there is, then asks whether the lease is still right, or for another one if it is time.
     pub async fn tend(&self) {
         if let Some(stopgap) = &self.stopgap {
-            self.keep_up(stopgap).await;
+            let handed_in = self.hand_in(stopgap).await;
+            let mut seen = self.seen.lock();
+            seen.asked_ms = if handed_in == Ok(true) { 0 } else { seen.asked_ms };
+            seen.stuck = handed_in.err();
         }
-        let silent = self.now_ms().saturating_sub(self.seen.lock().heard_ms);
-        if silent >= APART_MS {
-            let there = self.is_there().await;
-            self.saw(
-                there.then_some(None).ok_or_else(|| "the gate does not say that it is ready".to_owned()),
-            );
+        let now_ms = self.now_ms();
+        let snapshot = {
+            let mut seen = self.seen.lock();
+            if now_ms.saturating_sub(seen.asked_ms) < APART_MS {
+                return;
+            }
+            seen.asked_ms = now_ms;
+            seen.snapshot.clone()
+        };
+        // This also keeps a connection at hand for when it matters.
+        let mut asked = match self.asked(Question::look(PATIENCE)).await {
+            Ok(answer) if answer.status == 200 && !is_ready(&answer) => {
+                let problem = "the gate does not say that it is ready".to_owned();
+                self.saw(Err(problem.clone()));
+                Err(problem)
+            }
+            answer => answer.map(drop),
+        };
+        if let Some(stopgap) = &self.stopgap {
+            asked = self.renew(stopgap, stopgap.holding(now_ms, snapshot.as_deref())).await;
+        }
+        if let Err(problem) = asked {
+            self.seen.lock().problem = Some(problem);
         }
     }
 
-    async fn keep_up(&self, stopgap: &Stopgap) {
-        match self.hand_in(stopgap).await {
-            Ok(true) => self.seen.lock().asked_ms = 0,
-            Ok(false) => {}
-            Err(problem) => self.saw(Err(problem)),
+    /// One question; whether the gate is there is seen by the answer.
+    async fn asked(&self, question: Question) -> Result<Answer, String> {
+        let answer = self.carried(question).await;
+        match &answer {
+            Ok(answer) if answer.status < 500 => self.saw(Ok(None)),
+            Ok(answer) => self.saw(Err(refusal(answer))),
+            Err(problem) => self.saw(Err(problem.clone())),
         }
-        let now_ms = self.now_ms();
-        let (snapshot, asked_ms) = {
-            let seen = self.seen.lock();
-            (seen.snapshot.clone(), seen.asked_ms)
-        };
-        let long_ago = now_ms.saturating_sub(asked_ms) >= APART_MS;
-        if long_ago && stopgap.wants_lease(now_ms, snapshot.as_deref()) {
-            self.seen.lock().asked_ms = now_ms;
-            if let Err(problem) = self.renew(stopgap).await {
-                self.saw(Err(problem));
-            }
-        }
+        answer
     }
 
     /// Hands in journals, part by part. Says whether one is whole with the gate now.
@@ -120,15 +134,16 @@ impl Away {
         loop {
             let part = stopgap.part(&id, first, MAX_PART)?;
             let body = serde_json::to_vec(&part).map_err(|e| e.to_string())?;
-            let answer = self.carried(Question::post("/api/v1/unchecked", body, PATIENCE)).await?;
+            let answer = self.asked(Question::post("/api/v1/unchecked", body, PATIENCE)).await?;
             let reply: BacklogReply = good(&answer)?;
-            self.saw(Ok(None));
             if part.complete && reply.closed {
+                let count = first.saturating_add(part.records.len());
+                taken_in(&reply, &self.pinned, (&stopgap.claim, &id), count)?;
                 stopgap.handed_in(&id)?;
-                let count = reply.next;
                 self.note(&format!(
-                    "the gate is back and has what ran unchecked: {count} action(s), {} beyond the lease",
-                    reply.exceeded
+                    "the gate is back and has what ran unchecked: {count} action(s), {} beyond the lease, {} it would \
+                     have refused",
+                    reply.exceeded, reply.refused
                 ));
                 return Ok(true);
             }
@@ -139,31 +154,35 @@ impl Away {
         }
     }
 
-    async fn renew(&self, stopgap: &Stopgap) -> Result<(), String> {
+    /// Asks for a lease; where the point `holds` one that is not over soon, only whether that is still right: an
+    /// operator may have stopped the agent, or the policy may be another one.
+    async fn renew(&self, stopgap: &Stopgap, holds: Option<Holding>) -> Result<(), String> {
         let nonce = self.nonce().map_err(|e| e.to_string())?;
         let claim = &stopgap.claim;
         let asked = LeaseRequest {
             agent: claim.agent.clone(),
             enforces: claim.enforces.clone(),
+            holds: holds.clone(),
             nonce: nonce.clone(),
             point: claim.point.clone(),
+            team: claim.team.clone(),
             tenant: claim.tenant.clone(),
         };
         let body = serde_json::to_vec(&asked).map_err(|e| e.to_string())?;
         let asked_at_ms = self.now_ms();
         let question = Question::post("/api/v1/enforcement-points/lease", body, PATIENCE);
-        let answer = self.carried(question).await?;
+        let answer = self.asked(question).await?;
         if (400..500).contains(&answer.status) {
             stopgap.forgo(&refusal(&answer))?;
         }
         let reply: LeaseReply = good(&answer)?;
-        self.saw(Ok(None));
         match (reply.fail_mode, reply.receipt, reply.proof) {
             (FailWord::Open, Some(receipt), Some(proof)) => {
                 let kept =
                     KeptLease { journals: Vec::new(), nonce, proof, receipt: receipt.get().to_owned() };
                 stopgap.grant(&kept, &self.pinned, asked_at_ms)
             }
+            (FailWord::Open, None, None) if holds.is_some() => Ok(()),
             // Whoever says so: to fail closed is always safe.
             _ => stopgap.forgo(&reply.reason.unwrap_or_else(|| "the gate gives no lease".to_owned())),
         }
@@ -173,7 +192,6 @@ impl Away {
     pub(super) fn saw(&self, answered: Result<Option<String>, String>) {
         let now_ms = self.now_ms();
         let mut seen = self.seen.lock();
-        seen.heard_ms = now_ms;
         let reachable = answered.is_ok();
         if seen.reachable != reachable || seen.since_ms == 0 {
             (seen.reachable, seen.since_ms) = (reachable, now_ms);
@@ -208,8 +226,34 @@ impl Away {
             fails_closed: if self.stopgap.is_some() { told.closed } else { Some(without) },
             unchecked: told.ran,
             backlog: told.backlog,
+            backlog_problem: seen.stuck,
         }
     }
+}
+
+/// Whether the gate has a journal of so many actions whole. Only its signed receipt of the window says so: whoever
+/// else could say it would have what ran unchecked forgotten.
+fn taken_in(
+    reply: &BacklogReply,
+    pinned: &VerifyingKey,
+    (claim, journal): (&Claim, &str),
+    count: usize,
+) -> Result<(), String> {
+    let unproven = |problem: &str| format!("the gate does not prove that it has the journal: {problem}");
+    let window = reply.window.as_ref().ok_or_else(|| unproven("there is no receipt"))?;
+    let (statement, _) =
+        proven(&window.receipt.to_string(), &window.proof, pinned).map_err(|e| unproven(&e))?;
+    let Body::Admin(admin) = statement.body() else { return Err(unproven("the receipt is of no window")) };
+    let says = |name: &str, text: &str| admin.details.get(name).is_some_and(|it| it == text);
+    let whose = says("agent", &claim.agent) && says("tenant", &claim.tenant) && says("point", &claim.point);
+    if admin.operation != WINDOW || !whose || !says("journal", journal) {
+        return Err(unproven("the receipt is of another window"));
+    }
+    let known = admin.details.get("count").and_then(|text| text.parse::<usize>().ok());
+    if known.is_none_or(|known| known < count) {
+        return Err(unproven("it has fewer actions than ran"));
+    }
+    Ok(())
 }
 
 /// The JSON of a good answer.

@@ -9,13 +9,16 @@ mod carrier;
 mod keeping;
 mod lease;
 mod proven;
+mod refused;
 mod stopgap;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use callgate_core::decision::{Code, Decision};
 use callgate_core::digest::hex;
 use callgate_core::json::Limits;
+use callgate_core::progress::Halt;
 use callgate_core::request::Request;
 use callgate_log::VerifyingKey;
 use callgate_store::Random;
@@ -31,13 +34,13 @@ use crate::reply::Reply;
 use crate::unchecked::wire::BacklogOutcome;
 
 pub use any::AnyGate;
-pub use carrier::{Answer, Carried, Carrier, Question};
+pub use carrier::{Answer, Carried, Carrier, Lost, Question};
 pub use keeping::PointHealth;
 pub use stopgap::{Claim, Stopgap, StopgapError};
 
 /// How long an answer may take where no lease says otherwise.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long the gate may take to say that it is there.
+/// How long the gate may take at least to say that it is there.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long it may take to say which tools need not be shown, and how many are asked about at a time.
 const LISTING: Duration = Duration::from_secs(2);
@@ -46,6 +49,8 @@ const LISTED: usize = 64;
 const REPORTING: Duration = Duration::from_secs(10);
 /// How long a report waits before it is tried again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// What the server calls it when it has too much to do.
+const BUSY: &str = "urn:callgate:problem:busy";
 /// The longest the server lets a read wait.
 const LONGEST_WAIT: u64 = 60;
 
@@ -157,10 +162,12 @@ impl Away {
         let Asked::Request(request) = asked else {
             return Err(Unavailable::for_good("a gate elsewhere is asked with requests"));
         };
-        let deadline = self.stopgap.as_ref().and_then(|stopgap| stopgap.deadline_ms(self.now_ms()));
-        let problem = match self.ask(&request, deadline.map_or(DEADLINE, Duration::from_millis)).await {
+        let problem = match self.ask(&request, self.patience()).await {
             Ok(decided) => {
                 self.saw(Ok(Some(decided.reply.snapshot.clone())));
+                if decided.permit.is_none() {
+                    self.remember(&request, &decided.reply);
+                }
                 return Ok(decided);
             }
             Err(Silence::Refused(problem)) => return Err(Unavailable::for_good(problem)),
@@ -168,6 +175,23 @@ impl Away {
         };
         self.saw(Err(problem.clone()));
         self.unchecked(*request, &problem)
+    }
+
+    /// What the gate did not let run does not run unchecked either. Nobody need prove that: to fail closed is
+    /// always safe.
+    fn remember(&self, request: &Request, reply: &Reply) {
+        let Some(stopgap) = &self.stopgap else { return };
+        let span = match (reply.decision, reply.retry_after_ms) {
+            (Decision::Throttle, Some(wait)) => i64::try_from(wait).unwrap_or(refused::LASTING_MS),
+            _ => refused::LASTING_MS,
+        };
+        let mut done = stopgap.refused(request.action_name(), self.now_ms(), span);
+        if matches!(reply.code, Some(Code::AgentKilled | Code::BreakerOpen)) {
+            done = done.and(stopgap.forgo("the gate blocks the agent"));
+        }
+        if let Err(problem) = done {
+            self.note(&problem);
+        }
     }
 
     /// What becomes of an action that nobody is there to decide.
@@ -202,46 +226,42 @@ impl Away {
         let question = Question::post("/api/v1/decide", request.canonical().into_bytes(), within);
         let asked_at_ms = self.now_ms();
         let answer = match self.carried(question).await {
-            Err(problem) => return Err(self.looked(problem).await),
+            Err(problem) => return Err(self.looked(problem, within).await),
             Ok(answer) => answer,
         };
-        if (400..500).contains(&answer.status) {
+        if (400..500).contains(&answer.status) || is_busy(&answer) {
             return Err(Silence::Refused(refusal(&answer)));
         }
         match understood(&answer, request, &self.pinned, asked_at_ms) {
             Ok(decided) => Ok(decided),
-            Err(problem) => Err(self.looked(problem).await),
+            Err(problem) => Err(self.looked(problem, within).await),
         }
     }
 
     /// One question, within its time whatever the carrier does.
     async fn carried(&self, question: Question) -> Result<Answer, String> {
-        let (within, late) = (question.within, question.within.as_millis());
-        let asked = tokio::time::timeout(within, self.carrier.ask(question));
-        asked.await.unwrap_or_else(|_| Err(format!("the gate did not answer within {late} ms")))
+        self.told(question).await.map_err(|lost| lost.to_string())
     }
 
-    /// A question had no good answer: is nobody there, or is it this question? What an agent asks must not be
-    /// able to make a gate look absent that is not.
-    async fn looked(&self, problem: String) -> Silence {
-        if self.is_there().await {
+    async fn told(&self, question: Question) -> Result<Answer, Lost> {
+        let (within, late) = (question.within, question.within.as_millis());
+        let asked = tokio::time::timeout(within, self.carrier.ask(question));
+        asked.await.unwrap_or_else(|_| Err(format!("the gate did not answer within {late} ms").into()))
+    }
+
+    /// A question had no good answer: is nobody there, or is it this question? What an agent asks, and how much of
+    /// it, must not be able to make a gate look absent that is not. It has as long again to say that it is there.
+    async fn looked(&self, problem: String, within: Duration) -> Silence {
+        let there = match self.told(Question::look(within.max(LOOK))).await {
+            Ok(answer) => is_ready(&answer) || is_busy(&answer),
+            // Somebody who has too many connections is somebody.
+            Err(lost) => matches!(lost, Lost::Unclear(_)),
+        };
+        if there {
             Silence::Refused(format!("{problem}; the gate is there, so nothing runs unchecked"))
         } else {
             Silence::Absent(problem)
         }
-    }
-
-    /// Whether a gate says that it is ready. Nothing of that is signed, so nothing runs because of it.
-    pub(super) async fn is_there(&self) -> bool {
-        #[derive(Deserialize)]
-        struct Health {
-            status: String,
-        }
-        let health = self.carried(Question::get("/readyz", LOOK)).await;
-        health.is_ok_and(|answer| {
-            let health = serde_json::from_slice::<Health>(&answer.body);
-            answer.status == 200 && health.is_ok_and(|health| health.status == "ready")
-        })
     }
 
     /// Records what became of a permitted action. While the gate is away it is tried again: dropping the future
@@ -278,12 +298,15 @@ impl Away {
     ///
     /// # Errors
     /// [`ProgressError`]: then it must stop as well.
-    pub(crate) async fn progress(&self, receipt: u64) -> Result<Progress, ProgressError> {
+    pub(crate) async fn progress(&self, receipt: u64, action: &str) -> Result<Progress, ProgressError> {
         let body = format!(r#"{{"receipt_index":{receipt}}}"#).into_bytes();
-        let answer = self.carried(Question::post("/api/v1/progress", body, DEADLINE)).await;
-        let problem = match answer {
-            Ok(answer) if answer.status == 200 => match serde_json::from_slice(&answer.body) {
-                Ok(progress) => return Ok(progress),
+        let within = self.patience().min(DEADLINE);
+        let problem = match self.carried(Question::post("/api/v1/progress", body, within)).await {
+            Ok(answer) if answer.status == 200 => match serde_json::from_slice::<Progress>(&answer.body) {
+                Ok(progress) => {
+                    self.heed(&progress);
+                    return Ok(progress);
+                }
                 Err(problem) => format!("the answer is none: {problem}"),
             },
             Ok(answer) if (400..500).contains(&answer.status) => {
@@ -292,12 +315,38 @@ impl Away {
             Ok(answer) => refusal(&answer),
             Err(problem) => problem,
         };
-        let leased =
-            self.stopgap.as_ref().is_some_and(|stopgap| stopgap.deadline_ms(self.now_ms()).is_some());
-        if leased {
-            return Ok(Progress::go_on());
+        match self.looked(problem, within).await {
+            Silence::Refused(problem) => Err(Unavailable::now(problem).into()),
+            Silence::Absent(problem) => self.goes_on(action).map_err(|why| {
+                Unavailable::now(format!("{problem}; it does not go on unchecked: {why}")).into()
+            }),
         }
-        Err(Unavailable::now(problem).into())
+    }
+
+    /// Whether an action that nobody decided may go on: as long as it could begin.
+    pub(crate) fn progress_unchecked(&self, action: &str) -> Result<Progress, ProgressError> {
+        self.goes_on(action).map_err(|why| Unavailable::now(why).into())
+    }
+
+    fn goes_on(&self, action: &str) -> Result<Progress, String> {
+        let stopgap = self.stopgap.as_ref().ok_or("there is no lease")?;
+        stopgap.goes_on(action, self.now_ms()).map(|()| Progress::go_on())
+    }
+
+    /// Whoever blocks the agent while it runs something blocks what it would run unchecked, too.
+    fn heed(&self, progress: &Progress) {
+        let blocks = matches!(progress.code, Some(Halt::AgentKilled | Halt::BreakerOpen));
+        if let Some(stopgap) = self.stopgap.as_ref().filter(|_| blocks)
+            && let Err(problem) = stopgap.forgo("the gate blocks the agent")
+        {
+            self.note(&problem);
+        }
+    }
+
+    /// How long to wait for the gate.
+    fn patience(&self) -> Duration {
+        let leased = self.stopgap.as_ref().and_then(|stopgap| stopgap.deadline_ms(self.now_ms()));
+        leased.map_or(DEADLINE, Duration::from_millis)
     }
 
     /// For each of these, whether the gate says that it denies it with any arguments. That is not signed, and only
@@ -343,6 +392,27 @@ impl Away {
         let view: View = serde_json::from_slice(&answer.body).map_err(|e| Unavailable::now(e.to_string()))?;
         Ok(view.status == "open")
     }
+}
+
+/// Whether a gate says that it is ready. Nothing of that is signed, so nothing runs because of it.
+fn is_ready(answer: &Answer) -> bool {
+    #[derive(Deserialize)]
+    struct Health {
+        status: String,
+    }
+    let health = serde_json::from_slice::<Health>(&answer.body);
+    answer.status == 200 && health.is_ok_and(|health| health.status == "ready")
+}
+
+/// Whether a gate says that it is there and has too much to do: whoever can keep it busy must not run unchecked.
+fn is_busy(answer: &Answer) -> bool {
+    #[derive(Deserialize)]
+    struct Problem {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let problem = serde_json::from_slice::<Problem>(&answer.body);
+    answer.status == 503 && problem.is_ok_and(|problem| problem.kind == BUSY)
 }
 
 /// What an answer says that is no decision.

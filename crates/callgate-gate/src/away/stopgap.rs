@@ -7,19 +7,25 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use callgate_core::json::Limits;
 use callgate_core::request::Request;
+use callgate_core::state::unchecked::MAX_RECORDS;
 use callgate_log::VerifyingKey;
 use callgate_store::journal::{Journal, read_small, replace};
 use callgate_store::{Fs, Lock, LockError};
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 
 use super::book::{Book, MAX_BYTES};
 use super::lease::{KeptLease, Lease};
+use super::refused::Refused;
 use crate::permit::{Ground, Permit};
-use crate::unchecked::wire::{Backlog, BacklogOutcome};
+use crate::unchecked::wire::{Backlog, BacklogOutcome, Holding};
 
 /// The lease that is kept.
 const LEASE: &str = "lease.json";
+/// What the gate did not let run lately.
+const REFUSED: &str = "refused.json";
 /// Held while a program uses the folder.
 const LOCK: &str = "lock";
 /// The journal that is written to.
@@ -40,6 +46,8 @@ pub struct Claim {
     pub enforces: BTreeSet<String>,
     /// The point's name.
     pub point: String,
+    /// The agent's team.
+    pub team: Option<String>,
     /// The agent's tenant.
     pub tenant: String,
 }
@@ -74,6 +82,7 @@ struct Held {
     closing: Vec<Book>,
     /// Actions that ran unchecked since the program began.
     ran: u64,
+    refused: Refused,
 }
 
 impl Held {
@@ -100,6 +109,24 @@ pub(super) struct Told {
     pub(super) backlog: u64,
 }
 
+impl Held {
+    /// The lease, if it holds and an action of that name may run on it.
+    fn leased(&self, action: &str, now_ms: i64) -> Result<&Lease, String> {
+        let none = || self.closed.clone().unwrap_or_else(|| "the gate gave no lease".to_owned());
+        let lease = self.lease.as_ref().ok_or_else(none)?;
+        if !lease.holds(now_ms) {
+            return Err("the lease of the gate is over".to_owned());
+        }
+        if !lease.terms.names(action) {
+            return Err(format!("the lease does not name `{action}`"));
+        }
+        if self.refused.names(action, now_ms) {
+            return Err(format!("the gate did not let `{action}` run when it was asked last"));
+        }
+        Ok(lease)
+    }
+}
+
 impl std::fmt::Debug for Stopgap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stopgap").field("claim", &self.claim).finish_non_exhaustive()
@@ -117,7 +144,7 @@ impl Stopgap {
             LockError::Io(error) => StopgapError::Io(error),
         })?;
         let mut held = Held::default();
-        match kept(fs.as_ref()) {
+        match small::<KeptLease>(fs.as_ref(), LEASE) {
             Ok(None) => {}
             Ok(Some(kept)) => {
                 mark_gone(fs.as_ref(), &kept.journals)?;
@@ -127,6 +154,13 @@ impl Stopgap {
                 }
             }
             Err(problem) => held.closed = Some(format!("the kept lease: {problem}")),
+        }
+        match small::<Refused>(fs.as_ref(), REFUSED) {
+            Ok(refused) => held.refused = refused.unwrap_or_default(),
+            // What the gate refused is not known any more: the lease is not worth anything.
+            Err(problem) => {
+                (held.lease, held.kept, held.closed) = (None, None, Some(format!("`{REFUSED}`: {problem}")));
+            }
         }
         for name in fs.list("")? {
             if let Some(id) = named(&name, CLOSING) {
@@ -149,26 +183,25 @@ impl Stopgap {
         held.lease.as_ref().filter(|lease| lease.holds(now_ms)).map(|lease| lease.terms.deadline_ms)
     }
 
+    /// Whether an action of that name could begin now, room in the window aside.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn goes_on(&self, action: &str, now_ms: i64) -> Result<(), String> {
+        self.held.lock().leased(action, now_ms).map(|_| ())
+    }
+
     /// The permit of an action that nobody decides: the lease covers it, its window has room, and the journal has it.
     ///
     /// # Errors
     /// Why it may not run.
     pub(super) fn permit(&self, request: &Request, fresh_id: &str, now_ms: i64) -> Result<Permit, String> {
         let mut held = self.held.lock();
-        let none = || held.closed.clone().unwrap_or_else(|| "the gate gave no lease".to_owned());
-        let lease = held.lease.clone().ok_or_else(none)?;
-        if !lease.holds(now_ms) {
-            return Err("the lease of the gate is over".to_owned());
-        }
+        let lease = held.leased(request.action_name(), now_ms)?.clone();
         let constraints = lease.covers(request)?;
+        let text = takeable(request)?;
         if let Some(why) = held.damaged() {
             return Err(why);
-        }
-        let text = request.canonical();
-        if text.len() > MAX_BYTES {
-            return Err(format!(
-                "the request is longer than the {MAX_BYTES} bytes that can be handed in later"
-            ));
         }
         let window = i64::try_from(lease.terms.window_ms).unwrap_or(i64::MAX);
         let since = now_ms.saturating_sub(window);
@@ -178,12 +211,15 @@ impl Stopgap {
             return Err(format!("{most} action(s) ran unchecked within the window, and no more may"));
         }
         if held.open.is_none() {
-            let path = format!("{}{fresh_id}{}", OPEN.0, OPEN.1);
+            let path = path(fresh_id, OPEN);
             let journal = Journal::create(self.fs.as_ref(), &path, fresh_id).map_err(|e| e.to_string())?;
             held.open = Some(Book::new(fresh_id.to_owned(), journal));
         }
         self.name(&mut held)?;
         let book = held.open.as_mut().ok_or("there is no journal")?;
+        if book.actions.len() >= MAX_RECORDS {
+            return Err(format!("the journal has {MAX_RECORDS} actions, which is all that can be handed in"));
+        }
         let line = book.ran(now_ms, lease.index, text).map_err(|e| e.to_string())?;
         held.ran = held.ran.saturating_add(1);
         let until = now_ms.saturating_add(PERMIT_MS);
@@ -226,11 +262,33 @@ impl Stopgap {
     ) -> Result<(), String> {
         let lease = Lease::verify(kept, pinned, &self.claim, Some(asked_at_ms))?;
         let mut held = self.held.lock();
+        if !held.refused.is_empty() {
+            self.keep_refused(&held.refused)?;
+        }
         let kept = KeptLease { journals: held.journals(), ..kept.clone() };
         let text = serde_json::to_vec(&kept).map_err(|e| e.to_string())?;
         replace(self.fs.as_ref(), LEASE, &text).map_err(|e| format!("the lease cannot be kept: {e}"))?;
         (held.lease, held.kept, held.closed) = (Some(lease), Some(kept), None);
         Ok(())
+    }
+
+    /// Remembers that the gate did not let an action run. What cannot be remembered costs the lease.
+    pub(super) fn refused(&self, action: &str, now_ms: i64, span_ms: i64) -> Result<(), String> {
+        let mut held = self.held.lock();
+        if held.refused.note(action, now_ms, span_ms)
+            && held.lease.is_some()
+            && let Err(problem) = self.keep_refused(&held.refused)
+        {
+            (held.lease, held.kept, held.closed) = (None, None, Some(problem));
+            return self.unkept();
+        }
+        Ok(())
+    }
+
+    fn keep_refused(&self, refused: &Refused) -> Result<(), String> {
+        let text = serde_json::to_vec(refused).map_err(|e| e.to_string())?;
+        replace(self.fs.as_ref(), REFUSED, &text)
+            .map_err(|e| format!("what the gate refused cannot be written down: {e}"))
     }
 
     /// Gives the lease up, here and in the folder.
@@ -253,14 +311,15 @@ impl Stopgap {
         gone.map_err(|e| format!("the lease cannot be removed: {e}"))
     }
 
-    /// Whether the lease is to be renewed, `snapshot` being what the gate decides by now.
-    pub(super) fn wants_lease(&self, now_ms: i64, snapshot: Option<&str>) -> bool {
+    /// What the lease says, unless it is to be renewed; `snapshot` is what the gate decides by now.
+    pub(super) fn holding(&self, now_ms: i64, snapshot: Option<&str>) -> Option<Holding> {
         let held = self.held.lock();
-        held.lease.as_ref().is_none_or(|lease| {
-            !lease.holds(now_ms)
-                || lease.is_half_over(now_ms)
-                || snapshot.is_some_and(|s| s != lease.snapshot)
-        })
+        let fresh = |lease: &&Lease| {
+            let same = snapshot.is_none_or(|snapshot| snapshot == lease.snapshot);
+            same && lease.holds(now_ms) && !lease.is_half_over(now_ms)
+        };
+        let lease = held.lease.as_ref().filter(fresh)?;
+        Some(Holding { terms: lease.terms.clone(), tier: lease.tier })
     }
 
     /// The next journal to hand in, from its first action; `None` while there is none, or one of its actions runs.
@@ -329,6 +388,20 @@ impl Stopgap {
     }
 }
 
+/// The text of a request that the gate will be able to take: one that it could not read would stand in the way of
+/// everything behind it in the journal.
+fn takeable(request: &Request) -> Result<String, String> {
+    let text = request.canonical();
+    if text.len() > MAX_BYTES {
+        return Err(format!("the request is longer than the {MAX_BYTES} bytes that can be handed in later"));
+    }
+    match Request::parse(text.as_bytes(), &Limits::REQUEST) {
+        Ok(read) if read.canonical() == text => Ok(text),
+        Ok(_) => Err("the gate would read another request than this one".to_owned()),
+        Err(problem) => Err(format!("the gate could not read the request: {problem}")),
+    }
+}
+
 fn path(id: &str, (before, after): (&str, &str)) -> String {
     format!("{before}{id}{after}")
 }
@@ -358,7 +431,8 @@ fn mark_gone(fs: &dyn Fs, journals: &[String]) -> Result<(), StopgapError> {
     Ok(())
 }
 
-fn kept(fs: &dyn Fs) -> Result<Option<KeptLease>, String> {
-    let bytes = read_small(fs, LEASE).map_err(|e| e.to_string())?;
+/// What a small file says, if it is there.
+fn small<T: DeserializeOwned>(fs: &dyn Fs, path: &str) -> Result<Option<T>, String> {
+    let bytes = read_small(fs, path).map_err(|e| e.to_string())?;
     bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|e| e.to_string())).transpose()
 }

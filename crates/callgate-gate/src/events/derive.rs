@@ -107,6 +107,7 @@ fn ran(window: &WindowDelta) -> Data {
         ("exceeded", Field::Number(window.exceeded)),
         ("from", moment(window.from_ms).into()),
         ("point", window.key.point.clone().into()),
+        ("refused", Field::Number(window.refused)),
         ("tenant", window.key.tenant.clone().into()),
         ("to", moment(window.to_ms).into()),
     ])

@@ -7,18 +7,21 @@ pub(crate) mod reconcile;
 pub(crate) mod wire;
 
 use callgate_core::constraint::Kind;
-use callgate_core::fail::{FailMode, Tier, fail_mode};
+use callgate_core::fail::{FailMode, FailTerms, Tier, fail_mode};
+use callgate_core::json::Limits;
 use callgate_core::name::Name;
+use callgate_core::request::{Request, RequestError};
 use callgate_core::state::unchecked::{LeaseDelta, PointKey};
 use callgate_core::state::{Change, Conflict, Delta};
 use callgate_core::value::MAX_SAFE_INTEGER;
+use serde_json::json;
 
 use crate::Credential;
 use crate::commit::CommitFailure;
 use crate::error::{ControlError, Unavailable};
 use crate::fold::encode;
 use crate::gate::Gate;
-use wire::{LeaseReply, LeaseRequest, OPERATION};
+use wire::{Holding, LeaseReply, LeaseRequest, OPERATION};
 
 /// The longest nonce.
 const MAX_NONCE: usize = 128;
@@ -58,18 +61,19 @@ impl Gate {
         let Some(mut terms) = open else {
             return closed("the policy in force does not let this agent's actions run unchecked");
         };
+        // Whoever started the gate says which team it is; the key of an agent says so itself.
         let team = match who {
             Credential::Agent { team, .. } => team.as_deref(),
-            _ => None,
+            _ => what.team.as_deref(),
         };
-        let now_ms = self.now_ms();
-        let (stopped, stops, ran) = self.store.state(|state| {
-            let stopped = state.0.stops().on_agent(&key.tenant, &key.agent, team).is_some();
+        let asks = whoever(&key, team).map_err(|e| ControlError::Invalid(e.to_string()))?;
+        let (most, now_ms) = (terms.max_actions, self.now_ms());
+        let (blocked, stops, ran) = self.store.state(|state| {
             let ran = state.0.unchecked().ran_within(&key, terms.window_ms, now_ms);
-            (stopped, state.0.stops().newest(), ran)
+            (state.0.blocked_in_part(&asks), state.0.stops().newest(), ran)
         });
-        if stopped {
-            return closed("an operator stopped the agent");
+        if let Some(why) = blocked {
+            return closed(why);
         }
         terms.max_actions = terms.max_actions.saturating_sub(ran);
         if terms.max_actions == 0 {
@@ -80,6 +84,9 @@ impl Gate {
         if terms.tools.as_ref().is_some_and(|tools| tools.iter().map(String::len).sum::<usize>() > MAX_TOOLS)
         {
             return closed("the tools that may run unchecked are too many for a receipt");
+        }
+        if what.holds.as_ref().is_some_and(|held| held.is_within(tier, &terms, most)) {
+            return Ok(Some(LeaseReply::unchanged(tier)));
         }
         let span = i64::try_from(terms.lease_ms).unwrap_or(MAX_SAFE_INTEGER);
         let expires_at_ms = now_ms.saturating_add(span).min(MAX_SAFE_INTEGER);
@@ -113,6 +120,24 @@ impl Gate {
             Err(CommitFailure::Unavailable(unavailable)) => Err(unavailable.into()),
         }
     }
+}
+
+impl Holding {
+    /// Whether it says what would be granted now, and no more actions than the policy does.
+    fn is_within(&self, tier: Tier, terms: &FailTerms, most: u64) -> bool {
+        let same = FailTerms { max_actions: terms.max_actions, ..self.terms.clone() };
+        self.tier == tier && same == *terms && self.terms.max_actions <= most
+    }
+}
+
+/// Any request of an agent, whatever it would do.
+fn whoever(key: &PointKey, team: Option<&str>) -> Result<Request, RequestError> {
+    let mut agent = json!({"id": key.agent});
+    if let (Some(team), Some(agent)) = (team, agent.as_object_mut()) {
+        agent.insert("team".to_owned(), team.into());
+    }
+    let any = json!({"agent": agent, "tenant": key.tenant, "topic": "any"});
+    Request::parse(any.to_string().as_bytes(), &Limits::REQUEST)
 }
 
 /// Whose point it is, if the credential may speak for it.

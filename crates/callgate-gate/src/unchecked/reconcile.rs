@@ -11,12 +11,13 @@ use callgate_core::state::unchecked::{MAX_RECORDS, PointKey, UncheckedDelta, Win
 use callgate_core::state::{Change, Conflict};
 
 use super::speaks_for;
-use super::wire::{Backlog, BacklogOutcome, BacklogRecord, BacklogReply, WINDOW};
+use super::wire::{Backlog, BacklogOutcome, BacklogRecord, BacklogReply, WINDOW, WindowReply};
 use crate::Credential;
 use crate::commit::CommitFailure;
 use crate::error::{ControlError, OutcomeError, Unavailable};
 use crate::gate::Gate;
 use crate::outcome::OutcomeReport;
+use crate::reply::ReceiptReply;
 
 /// The most records in one part of a backlog.
 pub(crate) const MAX_PART: usize = 64;
@@ -42,15 +43,24 @@ impl Gate {
         if backlog.complete {
             self.close_window(&key, &backlog).await?;
         }
-        Ok(self.store.state(|state| {
-            let journal = state.0.unchecked().journal(&key, &backlog.journal);
-            BacklogReply {
-                closed: journal.is_some_and(|journal| journal.closed),
-                exceeded: journal.map_or(0, |journal| journal.exceeded),
-                next: journal.map_or(0, |journal| u64::try_from(journal.receipts.len()).unwrap_or(u64::MAX)),
-                receipts,
-            }
-        }))
+        let mut reply = BacklogReply { receipts, ..BacklogReply::default() };
+        let closed = self.store.state(|state| {
+            let journal = state.0.unchecked().journal(&key, &backlog.journal)?;
+            (reply.exceeded, reply.refused) = (journal.exceeded, journal.refused);
+            reply.next = u64::try_from(journal.receipts.len()).unwrap_or(u64::MAX);
+            journal.closed
+        });
+        reply.closed = closed.is_some();
+        reply.window = closed.map(|index| self.window(index)).transpose()?;
+        Ok(reply)
+    }
+
+    /// What proves that a window is on the log.
+    fn window(&self, index: u64) -> Result<WindowReply, Unavailable> {
+        let read = self.receipt(index, &Credential::Local);
+        let ReceiptReply { receipt_index, receipt, proof, .. } =
+            read.map_err(|e| Unavailable::now(e.to_string()))?;
+        Ok(WindowReply { receipt_index, receipt, proof })
     }
 
     /// The receipt of an action, made now unless there is one.
@@ -60,7 +70,11 @@ impl Gate {
         journal: &str,
         record: &BacklogRecord,
     ) -> Result<u64, ControlError> {
-        let request = self.ran(key, record)?;
+        let mut request = self.ran(key, record)?;
+        if let Credential::Agent { team, .. } = who {
+            // The key's team counts. A record that says another one is no reason to refuse it: it ran.
+            request.agent.team = team.as_deref().and_then(|team| Name::new(team).ok());
+        }
         for _ in 0..MAX_ATTEMPTS {
             if let Some(receipt) = self.taken_in(key, journal, record)? {
                 return Ok(receipt);
@@ -86,7 +100,7 @@ impl Gate {
         let (known, next, closed) = self.store.state(|state| {
             let journal = state.0.unchecked().journal(key, journal);
             let receipts = journal.map_or(&[][..], |journal| &journal.receipts);
-            (receipts.get(at).copied(), receipts.len(), journal.is_some_and(|journal| journal.closed))
+            (receipts.get(at).copied(), receipts.len(), journal.is_some_and(|it| it.closed.is_some()))
         });
         match known {
             Some(receipt) => Ok(Some(receipt)),
@@ -122,6 +136,8 @@ impl Gate {
             journal: journal.to_owned(),
             lease: record.lease,
             point: key.point.clone(),
+            // Deciding it tells.
+            refused: false,
             sequence: record.sequence,
         };
         let active = self.active.load_full();
@@ -165,7 +181,7 @@ impl Gate {
         let now_ms = self.now_ms();
         let window = self.store.state(|state| {
             let journal = state.0.unchecked().journal(key, &backlog.journal);
-            let open = journal.is_none_or(|journal| !journal.closed);
+            let open = journal.is_none_or(|journal| journal.closed.is_none());
             open.then(|| WindowDelta {
                 count: journal.map_or(0, |it| u64::try_from(it.receipts.len()).unwrap_or(u64::MAX)),
                 damaged_bytes: backlog.damaged_bytes,
@@ -173,6 +189,7 @@ impl Gate {
                 from_ms: journal.map_or(now_ms, |it| it.first_ms),
                 journal: backlog.journal.clone(),
                 key: key.clone(),
+                refused: journal.map_or(0, |it| it.refused),
                 to_ms: journal.map_or(now_ms, |it| it.last_ms),
             })
         });
@@ -184,6 +201,7 @@ impl Gate {
             ("from_ms", window.from_ms.to_string()),
             ("journal", window.journal.clone()),
             ("point", key.point.clone()),
+            ("refused", window.refused.to_string()),
             ("tenant", key.tenant.clone()),
             ("to_ms", window.to_ms.to_string()),
         ];

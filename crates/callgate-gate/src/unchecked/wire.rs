@@ -8,6 +8,7 @@ use callgate_core::request::DEFAULT_TENANT;
 use callgate_core::state::unchecked::LeaseDelta;
 use callgate_log::statement::Admin;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::outcome::OutcomeStatus;
@@ -30,19 +31,35 @@ pub struct LeaseRequest {
     /// The constraints it can enforce.
     #[serde(default)]
     pub enforces: BTreeSet<String>,
+    /// The lease it has, if it only asks whether that is still right: then the answer has no new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<Holding>,
     /// A value used once, which comes back in the receipt.
     pub nonce: String,
     /// Its name.
     pub point: String,
+    /// The agent's team, where no key says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
     /// The agent's tenant; `default` if absent.
     #[serde(default = "default_tenant")]
     pub tenant: String,
 }
 
+/// What a lease that a point has says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holding {
+    /// On what terms.
+    pub terms: FailTerms,
+    /// The agent's tier.
+    pub tier: Tier,
+}
+
 /// What it may do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeaseReply {
-    /// `open` with a receipt, or `closed`.
+    /// `open`, with a receipt unless it is the lease that the point has; or `closed`.
     pub fail_mode: FailWord,
     /// Why it is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +91,12 @@ impl LeaseReply {
     pub(super) fn closed(tier: Tier, why: &str) -> Self {
         let reason = Some(why.to_owned());
         Self { fail_mode: FailWord::Closed, reason, tier, receipt_index: None, receipt: None, proof: None }
+    }
+
+    /// The lease that the point has is still right.
+    pub(super) const fn unchanged(tier: Tier) -> Self {
+        let fail_mode = FailWord::Open;
+        Self { fail_mode, reason: None, tier, receipt_index: None, receipt: None, proof: None }
     }
 
     pub(super) fn open(tier: Tier, index: u64, receipt: Box<RawValue>, proof: String) -> Self {
@@ -204,7 +227,7 @@ pub struct BacklogOutcome {
 }
 
 /// What the gate has of a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BacklogReply {
     /// Whether the journal's window is on the log, so that it can go.
     pub closed: bool,
@@ -214,4 +237,20 @@ pub struct BacklogReply {
     pub next: u64,
     /// The receipts of the actions that were handed in now, in order.
     pub receipts: Vec<u64>,
+    /// How many of its actions would not have run, had they been decided.
+    pub refused: u64,
+    /// What proves that the window is on the log: without it a journal must be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowReply>,
+}
+
+/// The receipt of a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowReply {
+    /// Its place in the log.
+    pub receipt_index: u64,
+    /// The receipt: a DSSE envelope.
+    pub receipt: Value,
+    /// A C2SP tlog-proof that it is in the log.
+    pub proof: String,
 }

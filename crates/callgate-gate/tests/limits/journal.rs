@@ -31,6 +31,8 @@ pub(crate) fn low() -> Credential {
 
 pub(crate) fn asked() -> LeaseRequest {
     LeaseRequest {
+        holds: None,
+        team: None,
         agent: format!("bot-{LOW}"),
         enforces: ["max_runtime_ms".to_owned()].into(),
         nonce: "once".to_owned(),

@@ -76,6 +76,8 @@ async fn another(scene: &Scene) -> Result<Value, Trouble> {
     let setting = Setting { point: Point::Embedded, ..scene.setting() };
     let inside = scene.open(&disk, &setting, &round).await?;
     let asked = LeaseRequest {
+        holds: None,
+        team: None,
         agent: LEASED.to_owned(),
         enforces: ["max_runtime_ms".to_owned()].into(),
         nonce: "another".to_owned(),

@@ -115,6 +115,7 @@ impl World {
             dev: setup.dev,
             limits: setup.limits,
             log: Log::new(move |line| sink.lock().push(line.to_owned())),
+            workers: Some(2),
         };
         let listener = bind(&options).await.expect("binds");
         let Listener::Tcp(tcp) = &listener else { panic!("TCP") };

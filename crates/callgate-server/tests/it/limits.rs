@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use callgate_server::{Listener, ServeError, ServerLimits, ServerOptions, serve};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
 
-use crate::client::{get, post};
+use crate::client::{Client, get, post};
 use crate::fixture::{Setup, World, call};
 
 async fn dev(limits: ServerLimits) -> World {
@@ -152,6 +153,30 @@ async fn one_connection_too_many_is_told_so() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), served).await.expect("a place became free");
+}
+
+/// Whoever takes every place must not make the gate look gone: enforcement points may go on without one that is.
+#[tokio::test]
+async fn however_many_connections_are_too_many_each_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gate.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
+    let setup = Setup { dev: true, limits, ..Setup::default() };
+    let world = World::behind(setup, vec![Listener::Unix(listener)]).await;
+    let mut all = Vec::new();
+    for _ in 0..200 {
+        all.push(world.client().await);
+    }
+    // The first two have the places. More wait for a refusal than are seen to their end at once.
+    for client in all.iter_mut().skip(2) {
+        let refused = client.response().await.expect("an answer");
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.json()["type"], "urn:callgate:problem:busy");
+    }
+    let mut local = Client::over(UnixStream::connect(&socket).await.unwrap());
+    local.send(get("/readyz", "")).await;
+    assert_eq!(local.response().await.unwrap().status, 200, "the socket has places of its own");
 }
 
 #[tokio::test]

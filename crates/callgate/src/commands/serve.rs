@@ -1,6 +1,7 @@
 //! `callgate serve`: the gate over HTTP and a Unix socket, until it is told to stop or its store fails.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +82,10 @@ async fn serve(args: Args, data: &Path) -> Outcome {
     };
     let addressees = args.webhooks.read()?;
     let log = Log::new(output::note);
-    let options = ServerOptions { listen: args.listen, dev: args.dev, log, ..ServerOptions::default() };
+    // As many threads to decide as the machine runs, beside those that answer connections.
+    let workers = Some(std::thread::available_parallelism().map_or(1, NonZero::get));
+    let options =
+        ServerOptions { listen: args.listen, dev: args.dev, log, workers, ..ServerOptions::default() };
     // The address first: one that cannot be had must not leave a new data folder behind.
     let tcp = callgate_server::bind(&options).await.map_err(Failure::usage)?;
     let opened = opening::open(data, bundle.as_ref(), gate_options).await?;

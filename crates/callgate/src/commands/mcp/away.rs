@@ -80,6 +80,7 @@ fn stopgap(args: &Args, options: &WrapOptions, pinned: &VerifyingKey) -> Result<
         agent: agent.to_string(),
         enforces: callgate_mcp::enforced().map(str::to_owned).collect(),
         point: point.clone(),
+        team: options.agent.team.as_ref().map(ToString::to_string),
         tenant: tenant.to_string(),
     };
     let folder = match &args.journal {
@@ -92,6 +93,7 @@ fn stopgap(args: &Args, options: &WrapOptions, pinned: &VerifyingKey) -> Result<
         }
     };
     let fs = RealFs::new(&folder).map_err(|e| format!("`{}`: {e}", folder.display()))?;
+    files::is_ours(&folder)?;
     Stopgap::open(Arc::new(fs), claim, pinned).map_err(|e| format!("`{}`: {e}", folder.display()))
 }
 

@@ -1,6 +1,8 @@
 //! A gate elsewhere: what is believed of it, what runs without it, and what it hears of that afterwards.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
+mod hostile;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,16 +25,22 @@ rules:
   - {id: read, match: {tools: [s.read]}, decision: allow_with_constraints, constraints: {max_runtime_ms: 50}}
   - {id: write, match: {tools: [s.write]}, decision: allow}
   - {id: drop, match: {tools: [s.drop]}, decision: deny}
+  - {id: hold, match: {tools: [s.hold]}, decision: require_approval, reason: ask, approval: {reviewers: ["role:ops"], expires: 30m}}
 "#;
 const SETTINGS: &str = "version: v1
 tiers: {low: [helper]}
-fail_open: {tiers: [low], max_actions: 3, window: 1h, tools: [s.read, s.drop]}
+fail_open: {tiers: [low], max_actions: 3, window: 1h, tools: [s.read, s.drop, s.hold]}
 ";
 const START_MS: i64 = 1_800_000_000_000;
 
 async fn gate(fs: &SimFs, clock: &Arc<ManualClock>) -> Arc<Gate> {
-    let files = [("rules/r.yaml", RULES), ("callgate.yaml", SETTINGS)];
-    let files: BTreeMap<_, _> = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+    gate_of(fs, clock, &[("callgate.yaml", SETTINGS)]).await
+}
+
+/// A gate with the rules and these files.
+async fn gate_of(fs: &SimFs, clock: &Arc<ManualClock>, files: &[(&str, &str)]) -> Arc<Gate> {
+    let files = files.iter().chain(&[("rules/r.yaml", RULES)]);
+    let files: BTreeMap<_, _> = files.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     let bundle = Bundle::new(files, BTreeMap::new());
     let clock: Arc<ManualClock> = Arc::clone(clock);
     let options = GateOptions { segment_bytes: 4 << 20, ..GateOptions::default() };
@@ -47,6 +55,8 @@ type Change = Box<dyn FnMut(&str, Value) -> Option<Value> + Send>;
 struct Link {
     gate: parking_lot::Mutex<Option<Arc<Gate>>>,
     change: parking_lot::Mutex<Change>,
+    /// Who asks, as the gate sees it.
+    who: Credential,
 }
 
 impl std::fmt::Debug for Link {
@@ -57,10 +67,15 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     fn new(gate: &Arc<Gate>) -> Arc<Self> {
+        Self::of(gate, Credential::Local)
+    }
+
+    fn of(gate: &Arc<Gate>, who: Credential) -> Arc<Self> {
         let honest = |_: &str, value| Some(value);
         Arc::new(Self {
             gate: parking_lot::Mutex::new(Some(Arc::clone(gate))),
             change: parking_lot::Mutex::new(Box::new(honest)),
+            who,
         })
     }
 
@@ -85,22 +100,29 @@ impl Carrier for Link {
             let body = question.body.unwrap_or_default();
             let value = match question.path.as_str() {
                 "/api/v1/decide" => {
-                    let decided = gate.decide(Asked::Bytes(body), Credential::Local).await;
+                    let decided = gate.decide(Asked::Bytes(body), self.who.clone()).await;
                     serde_json::to_value(decided.map_err(|e| e.to_string())?.reply).unwrap()
                 }
                 "/api/v1/enforcement-points/lease" => {
-                    let lease = gate.lease(serde_json::from_slice(&body).unwrap(), &Credential::Local).await;
+                    let lease = gate.lease(serde_json::from_slice(&body).unwrap(), &self.who).await;
                     serde_json::to_value(lease.map_err(|e| e.to_string())?).unwrap()
                 }
                 "/api/v1/unchecked" => {
                     let backlog = serde_json::from_slice(&body).unwrap();
-                    let reply = gate.reconcile(backlog, &Credential::Local).await;
+                    let reply = gate.reconcile(backlog, &self.who).await;
                     serde_json::to_value(reply.map_err(|e| e.to_string())?).unwrap()
+                }
+                "/api/v1/progress" => {
+                    let report = serde_json::from_slice(&body).unwrap();
+                    let progress = gate.progress(&report, &self.who).await;
+                    serde_json::to_value(progress.map_err(|e| e.to_string())?).unwrap()
                 }
                 _ => json!({"status": "ready"}),
             };
             let value = (self.change.lock())(&question.path, value).ok_or("the answer is lost")?;
-            Ok(Answer { status: 200, body: serde_json::to_vec(&value).unwrap() })
+            // A problem says its status itself.
+            let status = value["status"].as_u64().map_or(200, |status| u16::try_from(status).unwrap());
+            Ok(Answer { status, body: serde_json::to_vec(&value).unwrap() })
         })
     }
 }
@@ -120,6 +142,7 @@ fn away(gate: &Arc<Gate>, link: &Arc<Link>, clock: &Arc<ManualClock>, folder: Op
         agent: "helper".into(),
         enforces: ["max_runtime_ms".to_owned()].into(),
         point: "mcp-s".into(),
+        team: None,
         tenant: "default".into(),
     };
     Arc::new(match folder {
