@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::call::{Call, key, name};
+use crate::call::{Call, key, name, team_of};
 use crate::numbers::{OPEN, TRIP};
 
 /// The limit, and whom it counts and blocks.
@@ -74,6 +74,13 @@ impl Breakers {
         let others = of(call).into_iter().filter(|(name, _)| !probes.contains(name));
         let open = others.filter_map(|(name, _)| self.0.get(&name)?.open.as_ref());
         open.into_iter().any(|open| open.by != receipt)
+    }
+
+    /// Whether one is open that blocks something of what an agent does.
+    pub(crate) fn concern(&self, agent: u8) -> bool {
+        let own = [("often", key("agent", &name(agent))), ("denied", key("team", team_of(agent)))];
+        let open = self.0.iter().filter(|(_, breaker)| breaker.open.is_some());
+        open.into_iter().any(|(name, _)| name.0 == "failing" || own.contains(name))
     }
 
     pub(crate) fn mark(&mut self, name: Name, at: i64, receipt: u64, trip: Trip) {

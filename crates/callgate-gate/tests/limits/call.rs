@@ -86,10 +86,11 @@ impl Scope {
         }
     }
 
-    /// Whether it stops whatever the agent does.
-    pub(crate) fn covers_all_of(&self, agent: u8) -> bool {
+    /// Whether it stops something of what the agent does.
+    pub(crate) fn covers_part_of(&self, agent: u8) -> bool {
         match *self {
-            Self::Session(..) | Self::Tool(_) => false,
+            Self::Session(of, _) => of == agent,
+            Self::Tool(_) => true,
             _ => self.covers(&Call { agent, tool: "", cents: None, chained: false, session: 0, nonce: None }),
         }
     }

@@ -31,12 +31,12 @@ pub(crate) fn low() -> Credential {
 
 pub(crate) fn asked() -> LeaseRequest {
     LeaseRequest {
-        holds: None,
-        team: None,
         agent: format!("bot-{LOW}"),
         enforces: ["max_runtime_ms".to_owned()].into(),
+        holds: None,
         nonce: "once".to_owned(),
         point: "p".to_owned(),
+        team: None,
         tenant: "default".to_owned(),
     }
 }
@@ -75,15 +75,17 @@ impl Life {
     pub(crate) async fn lease(&mut self) {
         let (now, before) = (self.now(), self.gate.size());
         let reply = self.gate.lease(asked(), &low()).await.expect("an answer");
-        let stopped = self.reference.stops.values().any(|scope| scope.covers_all_of(LOW));
-        let room = if stopped { 0 } else { self.reference.leases.room(now) };
+        let stopped = self.reference.stops.values().any(|scope| scope.covers_part_of(LOW));
+        let blocked = self.reference.breakers.concern(LOW);
+        let room = if stopped || blocked { 0 } else { self.reference.leases.room(now) };
         let Some(receipt) = reply.receipt_index else {
             assert_eq!((room, self.gate.size()), (0, before), "{:?}", reply.reason);
             assert_eq!(reply.fail_mode, FailWord::Closed);
-            self.reach(if stopped { "no lease: stopped" } else { "no lease: used up" });
+            let why = if blocked { "a breaker" } else { "used up" };
+            self.reach(format!("no lease: {}", if stopped { "stopped" } else { why }));
             return;
         };
-        assert!(!stopped, "a lease for what is stopped");
+        assert!(!stopped && !blocked, "a lease for what is stopped");
         assert_eq!(most(&self.gate, receipt), room);
         self.reference.leases.granted(receipt, now);
     }

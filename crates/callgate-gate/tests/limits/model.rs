@@ -183,7 +183,7 @@ fn long_lives_reach_every_control() {
     }
 }
 
-const WANTED: [&str; 46] = [
+const WANTED: [&str; 47] = [
     "BUDGET_EXCEEDED",
     "RATE_EXCEEDED",
     "BREAKER_OPEN",
@@ -219,6 +219,7 @@ const WANTED: [&str; 46] = [
     "beat BUDGET_EXCEEDED",
     "no lease: stopped",
     "no lease: used up",
+    "no lease: a breaker",
     "beyond nothing",
     "beyond no_lease",
     "beyond time",

@@ -60,6 +60,8 @@ struct Running {
     /// Whether it was told to stop.
     told: bool,
     unchecked: bool,
+    /// Whether any limit counts it.
+    counted: bool,
 }
 
 /// What limits make of a call.
@@ -239,7 +241,8 @@ impl Reference {
             self.buckets.insert(call.agent, ((self.tokens(call.agent, now) - 30_000).max(0), now));
         }
         self.breakers.mark(often(call), now, receipt, Trip::Count(numbers.often));
-        let running = Running { call: call.clone(), at: now, probes, bounds, told: false, unchecked };
+        let running =
+            Running { call: call.clone(), at: now, probes, bounds, told: false, unchecked, counted: true };
         self.running.insert(receipt, running);
     }
 
@@ -255,9 +258,23 @@ impl Reference {
         let call = &record.call;
         let Weighed { takes, fits, held, .. } = self.weigh(call, numbers, now);
         let would = fits && !self.is_stopped(call) && call.tool != "drop";
+        let violates = call.tool == "drop" && !self.is_stopped(call) && self.breakers.let_run(call, now).0;
+        let why = self.leases.took_in(record);
         self.seen(now);
-        self.runs(call, numbers, now, receipt, (takes, Vec::new(), true));
-        ((!held).then_some(would), self.leases.took_in(record))
+        if why == Some("no_lease") {
+            // Nobody but the point says that it ran.
+            let (probes, bounds) = (Vec::new(), Vec::new());
+            let call = call.clone();
+            let running =
+                Running { call, at: now, probes, bounds, told: false, unchecked: true, counted: false };
+            self.running.insert(receipt, running);
+        } else {
+            self.runs(call, numbers, now, receipt, (takes, Vec::new(), true));
+            if violates {
+                self.breakers.mark(denied(call), now, receipt, Trip::Count(4));
+            }
+        }
+        ((!held).then_some(would), why)
     }
 
     /// There is a receipt of that time: what was lent until then is given back.
@@ -331,7 +348,7 @@ impl Reference {
 
     /// An outcome that was taken.
     pub(crate) fn ended(&mut self, receipt: u64, end: End, cents: Option<i64>, now: i64) {
-        let Running { call, probes, .. } = self.running.remove(&receipt).expect("it runs");
+        let Running { call, probes, counted, .. } = self.running.remove(&receipt).expect("it runs");
         for ((limit, _), ran) in &mut self.ran {
             for ran in ran.iter_mut().filter(|ran| ran.receipt == receipt && is_budget(limit)) {
                 let unsaid = if end == End::NotRun { 0 } else { ran.most };
@@ -352,7 +369,7 @@ impl Reference {
             End::Failed => Some(false),
             End::Cancelled | End::NotRun => None,
         };
-        if let Some(succeeded) = succeeded.filter(|_| call.tool == "get") {
+        if let Some(succeeded) = succeeded.filter(|_| counted && call.tool == "get") {
             self.breakers.mark(failing("get"), now, 0, Trip::Failures(!succeeded));
         }
         for name in &probes {
