@@ -70,7 +70,8 @@ impl Carrier for Way {
             };
             let (status, body) = answered.map_err(|unanswered| match unanswered {
                 Unanswered::Nobody(failure) => Lost::Nobody(failure.to_string()),
-                Unanswered::Unclear(failure) => Lost::Unclear(failure.to_string()),
+                Unanswered::BrokenOff(failure) => Lost::BrokenOff(failure.to_string()),
+                Unanswered::Unasked(failure) => Lost::Unasked(failure.to_string()),
             })?;
             Ok(Answer { status: status.as_u16(), body: body.to_vec() })
         })

@@ -206,7 +206,7 @@ impl Remote {
         body: Option<Vec<u8>>,
         most: usize,
     ) -> Result<(StatusCode, Bytes), Unanswered> {
-        let request = self.request(method, path, body).map_err(Unanswered::Unclear)?;
+        let request = self.request(method, path, body).map_err(Unanswered::Unasked)?;
         self.open().await?.ask(request, most).await
     }
 
@@ -217,7 +217,7 @@ impl Remote {
         path: &str,
         most: usize,
     ) -> Result<(StatusCode, Bytes), Unanswered> {
-        let request = || self.request(Method::GET, path, None).map_err(Unanswered::Unclear);
+        let request = || self.request(Method::GET, path, None).map_err(Unanswered::Unasked);
         // Taken out, so that one on which an answer is still to come is not used again.
         if let Some(mut kept) = line.take()
             && let Ok(answer) = kept.ask(request()?, most).await
@@ -275,14 +275,18 @@ impl Remote {
 pub(crate) enum Unanswered {
     /// Nobody is there.
     Nobody(Failure),
-    /// Somebody is, or that cannot be told.
-    Unclear(Failure),
+    /// Somebody was, and broke it off.
+    BrokenOff(Failure),
+    /// Nothing was asked.
+    Unasked(Failure),
 }
 
 impl From<Unanswered> for Failure {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
-            Unanswered::Nobody(failure) | Unanswered::Unclear(failure) => failure,
+            Unanswered::Nobody(failure) | Unanswered::BrokenOff(failure) | Unanswered::Unasked(failure) => {
+                failure
+            }
         }
     }
 }
@@ -290,10 +294,11 @@ impl From<Unanswered> for Failure {
 fn unreachable(place: &str, error: &std::io::Error) -> Unanswered {
     let shown = format!("no gate answers at {place}: {error}; start one with `callgate serve`");
     let failure = Failure::unavailable(shown);
-    // Anything else may be a gate with too many connections, or too few files on this side.
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => Unanswered::Nobody(failure),
-        _ => Unanswered::Unclear(failure),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Unanswered::BrokenOff(failure),
+        // Too few files on this side, or more who would connect than the gate has taken yet.
+        _ => Unanswered::Unasked(failure),
     }
 }
 
@@ -324,14 +329,15 @@ impl Line {
         let response = self.sender.send_request(request).await.map_err(broken)?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, most).collect().await;
-        let cut = |e| Unanswered::Unclear(Failure::unavailable(format!("the gate's answer broke off: {e}")));
+        let cut =
+            |e| Unanswered::BrokenOff(Failure::unavailable(format!("the gate's answer broke off: {e}")));
         Ok((head.status, body.map_err(cut)?.to_bytes()))
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
 fn broken(error: hyper::Error) -> Unanswered {
-    Unanswered::Unclear(Failure::unavailable(format!("the gate broke off: {error}")))
+    Unanswered::BrokenOff(Failure::unavailable(format!("the gate broke off: {error}")))
 }
 
 /// The JSON of a good answer; of another one what its problem document says.

@@ -54,9 +54,13 @@ pub enum Lost {
     /// Nobody took the question, or nobody said anything.
     #[error("{0}")]
     Nobody(String),
-    /// Somebody took the connection and broke it off, or it is this side that cannot ask: no sign that nobody is there.
+    /// Somebody took the connection and broke it off: a gate with too many of them, or what stands before one that is
+    /// gone.
     #[error("{0}")]
-    Unclear(String),
+    BrokenOff(String),
+    /// It is this side that cannot ask: no sign that nobody is there.
+    #[error("{0}")]
+    Unasked(String),
 }
 
 impl From<String> for Lost {

@@ -175,39 +175,43 @@ async fn a_gate_that_is_kept_busy_is_there() {
     assert!(ask(&world.point, &request("read", 2)).await.is_ok(), "a gate that failed is away");
 }
 
-/// Takes every connection and answers none.
+/// Breaks off the question whether it is there so many times, and answers no other.
 #[derive(Debug)]
-struct Crowded(Arc<Link>);
+struct Crowded(Arc<Link>, AtomicU64, Lost);
 
 impl Carrier for Crowded {
     fn ask(&self, question: Question) -> Carried<'_> {
-        let decides = question.path == "/api/v1/decide" || question.standing;
-        if decides {
-            Box::pin(async { Err(Lost::Unclear("broken off".into())) })
-        } else {
-            self.0.ask(question)
+        let left = self.1.load(Ordering::SeqCst);
+        if question.path == "/api/v1/decide" || (question.standing && left > 0) {
+            self.1.store(left.saturating_sub(u64::from(question.standing)), Ordering::SeqCst);
+            let lost = self.2.clone();
+            return Box::pin(async { Err(lost) });
         }
+        self.0.ask(question)
     }
 }
 
 #[tokio::test]
-async fn a_gate_that_breaks_off_every_connection_is_there() {
-    let world = World::new().await;
-    let (pinned, clock) = (world.here.verifying_key(), Arc::clone(&world.clock));
-    drop(world.point);
-    let claim = Claim {
-        agent: "helper".into(),
-        enforces: ["max_runtime_ms".to_owned()].into(),
-        point: "mcp-s".into(),
-        team: None,
-        tenant: "default".into(),
-    };
-    let stopgap = Stopgap::open(Arc::new(world.folder.clone()), claim, &pinned).unwrap();
-    let crowded = Arc::new(Crowded(Arc::clone(&world.link)));
-    let point = Away::new(crowded, pinned, clock, Arc::new(OsRandom)).with_stopgap(stopgap);
-    assert!(point.health().lease_until_ms.is_some());
-    let refused = ask(&point, &request("read", 1)).await.unwrap_err();
-    assert!(refused.contains("the gate is there"), "{refused}");
+async fn a_gate_that_breaks_off_some_connections_is_there() {
+    let broken = || Lost::BrokenOff("broken off".into());
+    for (times, lost, is_there) in [
+        (3, broken(), true),
+        // Something stands before a gate that is gone.
+        (1_000, broken(), false),
+        // This side has no more files.
+        (1_000, Lost::Unasked("too many open files".into()), true),
+        (1_000, Lost::Nobody("refused".into()), false),
+    ] {
+        let world = World::new().await;
+        let (pinned, clock) = (world.here.verifying_key(), Arc::clone(&world.clock));
+        drop(world.point);
+        let stopgap = Stopgap::open(Arc::new(world.folder.clone()), claim(), &pinned).unwrap();
+        let crowded = Arc::new(Crowded(Arc::clone(&world.link), AtomicU64::new(times), lost));
+        let point = Away::new(crowded, pinned, clock, Arc::new(OsRandom)).with_stopgap(stopgap);
+        assert!(point.health().lease_until_ms.is_some());
+        let asked = ask(&point, &request("read", 1)).await;
+        assert_eq!(asked.is_err(), is_there, "{times}: {asked:?}");
+    }
 }
 
 #[tokio::test]

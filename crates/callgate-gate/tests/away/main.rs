@@ -134,17 +134,21 @@ fn request(tool: &str, n: u64) -> Request {
     Request::parse(text.to_string().as_bytes(), &Limits::REQUEST).unwrap()
 }
 
-fn away(gate: &Arc<Gate>, link: &Arc<Link>, clock: &Arc<ManualClock>, folder: Option<&SimFs>) -> Arc<Away> {
-    let pinned = gate.verifying_key();
-    let away =
-        Away::new(Arc::clone(link) as Arc<dyn Carrier>, pinned, Arc::clone(clock) as _, Arc::new(OsRandom));
-    let claim = Claim {
+fn claim() -> Claim {
+    Claim {
         agent: "helper".into(),
         enforces: ["max_runtime_ms".to_owned()].into(),
         point: "mcp-s".into(),
         team: None,
         tenant: "default".into(),
-    };
+    }
+}
+
+fn away(gate: &Arc<Gate>, link: &Arc<Link>, clock: &Arc<ManualClock>, folder: Option<&SimFs>) -> Arc<Away> {
+    let pinned = gate.verifying_key();
+    let away =
+        Away::new(Arc::clone(link) as Arc<dyn Carrier>, pinned, Arc::clone(clock) as _, Arc::new(OsRandom));
+    let claim = claim();
     Arc::new(match folder {
         None => away,
         Some(fs) => away.with_stopgap(Stopgap::open(Arc::new(fs.clone()), claim, &pinned).unwrap()),
