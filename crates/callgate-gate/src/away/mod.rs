@@ -42,6 +42,8 @@ pub use stopgap::{Claim, Stopgap, StopgapError};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long the gate may take at least to say that it is there.
 const LOOK: Duration = Duration::from_millis(500);
+/// And at most: it answers that beside its decisions.
+const LOOK_MOST: Duration = Duration::from_secs(2);
 /// How often it is asked again, where that is broken off: with too many connections it says so on most of them.
 const LOOKS: usize = 8;
 /// How long it may take to say which tools need not be shown, and how many are asked about at a time.
@@ -254,7 +256,7 @@ impl Away {
     /// A question had no good answer: is nobody there, or is it this question? What an agent asks, and how much of
     /// it, must not be able to make a gate look absent that is not. It has as long again to say that it is there.
     async fn looked(&self, problem: String, within: Duration) -> Silence {
-        let until = Instant::now().checked_add(within.max(LOOK));
+        let until = Instant::now().checked_add(within.clamp(LOOK, LOOK_MOST));
         let left = || until.map_or(LOOK, |until| until.saturating_duration_since(Instant::now()));
         let mut there = false;
         for _ in 0..LOOKS {
