@@ -22,7 +22,7 @@ use crate::trouble::Trouble;
 /// Where a clock set by hand begins, milliseconds since 1970 UTC.
 pub(crate) const NOON: i64 = 1_780_000_000_000;
 /// How long a call waits for its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a gate may take to decide, where nothing shall be slow; a busy machine is.
 const DEADLINE: Duration = Duration::from_secs(8);
 
