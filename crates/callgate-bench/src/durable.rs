@@ -229,26 +229,31 @@ pub(crate) fn run() {
             Some(per_second),
         );
         hearing.iter().for_each(tokio::task::JoinHandle::abort);
-        runtime.block_on(async {
-            let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:0").await else { panic!("no port") };
-            let Ok(address) = listener.local_addr() else { panic!("no address") };
-            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-            let options = ServerOptions { listen: address, dev: true, ..ServerOptions::default() };
-            let listeners = vec![Listener::Tcp(listener)];
-            let served = tokio::spawn(callgate_server::serve(Arc::clone(&gate), listeners, options, async {
-                let _ = stopped.await;
-            }));
-            over_http(address, clients, round + 11).await.print(
-                "gate, HTTP on loopback",
-                clients,
-                Some(per_second),
-            );
-            let _ = stop.send(());
-            let _ = served.await;
-        });
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let ways = [("gate, HTTP on loopback", None), ("the same, as `callgate serve` does", Some(cores))];
+        for (way, (path, workers)) in ways.into_iter().enumerate() {
+            let mut row = runtime.block_on(served(&gate, workers, clients, round + 11 + 20 * way));
+            row.print(path, clients, Some(per_second));
+        }
         gate.close();
     }
     println!("load average after: {}", load());
+}
+
+/// Over HTTP; `workers` threads decide beside those that read and write connections.
+async fn served(gate: &Arc<Gate>, workers: Option<usize>, clients: usize, round: usize) -> Row {
+    let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:0").await else { panic!("no port") };
+    let Ok(address) = listener.local_addr() else { panic!("no address") };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let options = ServerOptions { listen: address, dev: true, workers, ..ServerOptions::default() };
+    let listeners = vec![Listener::Tcp(listener)];
+    let served = tokio::spawn(callgate_server::serve(Arc::clone(gate), listeners, options, async {
+        let _ = stopped.await;
+    }));
+    let row = over_http(address, clients, round).await;
+    let _ = stop.send(());
+    let _ = served.await;
+    row
 }
 
 /// Live readers of events, as many as the server takes; what happens here is none for them.
