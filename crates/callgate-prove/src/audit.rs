@@ -24,6 +24,8 @@ use crate::unchecked::Unchecked;
 
 /// How long after its receipt expired an action that was begun in time may still reach the protected thing.
 pub(crate) const ON_THE_WAY_MS: i64 = 5_000;
+/// Two programs that count whole milliseconds, from moments of their own, may be one apart.
+const TICK_MS: i64 = 1;
 
 /// Whether times in the log and in the ledger are of one clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +171,8 @@ fn covered(effect: &Effect, allows: &mut Allows, times: Times) -> Result<(), Str
     }
     let mut late = None;
     for allow in exact.into_iter().filter(|allow| !allow.used) {
-        let in_time =
-            (allow.issued_ms..=allow.expires_ms.saturating_add(ON_THE_WAY_MS)).contains(&effect.at_ms);
+        let issued = allow.issued_ms.saturating_sub(TICK_MS);
+        let in_time = (issued..=allow.expires_ms.saturating_add(ON_THE_WAY_MS)).contains(&effect.at_ms);
         if times == Times::ByHand || in_time {
             allow.used = true;
             return Ok(());

@@ -98,6 +98,8 @@ pub(super) async fn stopped(scene: &mut Scene) -> Result<(), Trouble> {
         let key = gate.key;
         scene.control_calls(&round, &gate.client).await;
         gate.signal(Signal::STOP)?;
+        // Its threads on other processors go on for a moment.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let calls = round.mixed(8, Phase::Fault);
         let ran = round.ask(&gate.client, calls, 8).await;
         // Whatever answered, it was not the gate.
